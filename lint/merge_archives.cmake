@@ -1,0 +1,12 @@
+# merge_archives.cmake - joins the static libraries LIBS (comma separated) into one archive OUT, with AR's MRI script.
+string(REPLACE "," ";" libs "${LIBS}")
+set(script "create ${OUT}\n")
+foreach(lib ${libs})
+    string(APPEND script "addlib ${lib}\n")
+endforeach()
+string(APPEND script "save\nend\n")
+file(WRITE ${OUT}.mri "${script}")
+execute_process(COMMAND ${AR} -M INPUT_FILE ${OUT}.mri RESULT_VARIABLE rc)
+if(rc)
+    message(FATAL_ERROR "ar failed")
+endif()

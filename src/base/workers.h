@@ -1,0 +1,39 @@
+/* workers.h - two kinds of helping threads.
+ *
+ * A Pool runs one data-parallel region at a time for one owner thread (the engine): its threads spin
+ * for a short while between regions and then sleep, so a decode step pays nanoseconds a region and an idle
+ * server pays nothing. The owner takes part as worker 0.
+ *
+ * Tasks runs independent jobs (tokenizing, templates) on a few threads in the order given. */
+#ifndef BASE_WORKERS_H
+#define BASE_WORKERS_H
+
+#include "base/base.h"
+
+typedef struct Pool Pool;
+
+Pool *pool_new(int n_threads); /* >= 1, the owner counted; 1 makes no thread */
+void pool_free(Pool *p);
+int pool_size(const Pool *p);
+/* Calls fn(arg, worker, n_workers) once on every worker, returns when all have. Owner thread only. */
+void pool_run(Pool *p, void (*fn)(void *arg, int worker, int n_workers), void *arg);
+/* Inside a region: all workers wait for each other (about 35 ns on two idle cores). */
+void pool_barrier(Pool *p);
+/* Inside a region: hands out [0, n) in chunks; returns false when none is left. Call pool_next_reset
+ * from one worker between two pool_barriers before reusing a counter (there are POOL_COUNTERS). */
+enum { POOL_COUNTERS = 8 };
+bool pool_next(Pool *p, int counter, int n, int chunk, int *begin, int *end);
+void pool_next_reset(Pool *p, int counter);
+/* Lets the threads sleep at once: the engine is going idle. */
+void pool_rest(Pool *p);
+
+typedef struct Tasks Tasks;
+
+Tasks *tasks_new(int n_threads, size_t max_waiting);
+void tasks_free(Tasks *t);                                  /* finishes what was accepted */
+bool tasks_add(Tasks *t, void (*fn)(void *arg), void *arg); /* false: too many waiting */
+
+/* Cores this process may use (its affinity mask), at least 1. */
+int workers_cores(void);
+
+#endif
