@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Every check that needs no run: format, layers, doors, sizes, symbols, globals, clang-tidy on changed files (ALL=1: on all).
+set -u
+cd "$(dirname "$0")/.."
+bad=0
+report() { if [ -n "$2" ]; then printf 'lint: %s\n%s\n' "$1" "$2" >&2; bad=1; fi; }
+sources=$(git ls-files 'src/*.c' 'src/*.h' 'include/*.h' 'tests/*.c' 'tests/*.h' | grep -v '\.tab\.c$')
+
+report "not formatted (make fmt)" "$(printf '%s\n' $sources | xargs clang-format --dry-run 2>&1 | grep -oE '^[^:]+:[0-9]+' | sort -u -t: -k1,1 | head -20)"
+report "an include that layers.txt does not allow" "$(git ls-files 'src/*.c' 'src/*.h' 'src/*.cu' 'src/*.cuh' | xargs awk -f lint/layers.awk layers.txt)"
+report "functions over 70 lines, files over 1000, headers over 320 (or allow in lint/sizes.allow)" "$(printf '%s\n' $sources | xargs awk -f lint/sizes.awk lint/sizes.allow)"
+report "malloc family outside src/base" "$(git grep -nE '\b(malloc|calloc|realloc|free|alloca|strdup)\(' -- 'src/*.c' ':!src/base' | grep -vE '^\S+:\s*(/?\*|//)' | grep -v 'NOLINT' | head)"
+report "words that do not belong in the tree" "$(git grep -nIE '/work/|\.\./shared' -- . ':!.ci/run' ':!lint/lint.sh' | head)"
+report "binaries over 1 MB" "$(git ls-files -z | xargs -0 -r stat -c '%s %n' 2>/dev/null | awk '$1 > 1048576 && $2 !~ /\.tab\.c$|\.tsv$/')"
+
+objects=${OBJECTS:-build/release}
+if [ ! -f "$objects/build.ninja" ]; then
+    cmake --preset release -B "$objects" >/dev/null 2>&1
+fi
+libs="rb_base rb_quant rb_net rb_load rb_kv rb_backend rb_tok rb_model rb_chat rb_engine rb_radish rb_api rb_cli"
+for lib in $libs; do ninja -C "$objects" "$lib" >/dev/null 2>"$objects/lint.err" || { report "cannot build $lib" "$(ninja -C "$objects" "$lib" 2>&1 | grep -E 'error|warning' | head -5)"; }; done
+report "external symbols that do not begin with their file or folder" "$(lint/symbols.sh "$objects")"
+report "writable globals not in globals.txt" "$(lint/globals.sh "$objects")"
+
+if [ -n "${ALL:-}" ]; then tidy=$(printf '%s\n' $sources | grep '^src/.*\.c$')
+else tidy=$({ git diff --name-only HEAD~1 2>/dev/null; git diff --name-only; } | grep '^src/.*\.c$' | sort -u | head -12); fi
+for f in $tidy; do
+    [ -f "$f" ] && report "clang-tidy" "$(clang-tidy --quiet -p "$objects" "$f" 2>/dev/null | grep -E 'warning:|error:' | head -10)"
+done
+[ $bad = 0 ] && echo "lint: clean"
+exit $bad
