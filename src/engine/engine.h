@@ -38,7 +38,8 @@ typedef struct {
     int n_stop_ids;
     bool ignore_eos;            /* stop_ids of the model are ignored by the caller leaving them out; this keeps min/max alone */
     int n_top_logprobs;         /* -1: no logprobs; 0: chosen token only; up to SAMPLE_TOP_MAX */
-    int prompt_logprobs_from;   /* -1: none; else logprobs of prompt tokens from this position on */
+    int prompt_logprobs_from;   /* -1: none; else logprobs of prompt tokens from this position on (position 0 has none:
+                                   nothing comes before it); their EV_PROMPT_LOGPROBS come in order, before the first EV_TOKEN */
 } Sampling;
 
 Sampling sampling_default(void);
@@ -58,7 +59,8 @@ typedef struct {
     int n_top;
     const int32_t *top_id;      /* borrowed during the call */
     const float *top_logprob;
-    /* EV_END: always last, exactly once */
+    /* EV_END: always last, exactly once. The stop id itself is drawn and counted in n_out, but has no EV_TOKEN: its index,
+     * token, logprob and alternatives come here. engine_stop and a stop id of none give matched -1. */
     EndReason reason;
     int32_t matched;            /* END_STOP: the stop id */
     int n_out, n_preempted;
