@@ -17,19 +17,19 @@ extern "C" {
 #endif
 
 #define RADISH_VERSION "0.1.0"
-#define RADISH_API __attribute__((visibility("default")))
+#define RADISH_API     __attribute__((visibility("default")))
 
 typedef struct Radish Radish;
 
 typedef enum {
     RADISH_OK = 0,
-    RADISH_INVALID,      /* the request is wrong: the text says what to change */
+    RADISH_INVALID, /* the request is wrong: the text says what to change */
     RADISH_UNSUPPORTED,
     RADISH_LIMIT,
     RADISH_NOT_FOUND,
-    RADISH_BUSY,         /* try again later */
+    RADISH_BUSY, /* try again later */
     RADISH_IO,
-    RADISH_CORRUPT,      /* a file contradicts itself */
+    RADISH_CORRUPT, /* a file contradicts itself */
     RADISH_DEVICE,
     RADISH_CANCELLED
 } RadishStatus;
@@ -41,28 +41,28 @@ typedef struct {
 
 /* Zero means the default for every field. */
 typedef struct {
-    const char *model_path;        /* GGUF file or Hugging Face folder; required */
-    const char *tokenizer_path;    /* default: the model's own */
-    const char *chat_template;     /* a template's text or the path of a .jinja file; default: the model's own */
-    const char *device;            /* "cpu", "cuda", "sim"; default: the first that is there */
-    const char *isa;               /* CPU: "auto" (default), "plain", "avx2", "avx512" */
+    const char *model_path;     /* GGUF file or Hugging Face folder; required */
+    const char *tokenizer_path; /* default: the model's own */
+    const char *chat_template;  /* a template's text or the path of a .jinja file; default: the model's own */
+    const char *device;         /* "cpu", "cuda", "sim"; default: the first that is there */
+    const char *isa;            /* CPU: "auto" (default), "plain", "avx2", "avx512" */
     int device_index;
-    int threads;                   /* CPU workers; default all cores */
-    bool dummy_weights;            /* --load-format dummy */
-    float dummy_std;               /* default: uniform in +-1e-3 */
-    bool skip_tokenizer;           /* ids in, ids out; no text functions */
-    int context_length;            /* default: the model's own */
-    int max_running;               /* requests in a batch; default by device */
+    int threads;         /* CPU workers; default all cores */
+    bool dummy_weights;  /* --load-format dummy */
+    float dummy_std;     /* default: uniform in +-1e-3 */
+    bool skip_tokenizer; /* ids in, ids out; no text functions */
+    int context_length;  /* default: the model's own */
+    int max_running;     /* requests in a batch; default by device */
     int max_queued;
-    int max_total_tokens;          /* KV tokens; default by memory */
-    float mem_fraction;            /* of the device's memory, for weights + KV; default by device */
+    int max_total_tokens; /* KV tokens; default by memory */
+    float mem_fraction;   /* of the device's memory, for weights + KV; default by device */
     int chunked_prefill_size;
     int max_batch_tokens;
-    const char *schedule_policy;   /* "lpm" (default) or "fcfs" */
-    const char *kv_dtype;          /* "auto", "f32", "f16", "bf16" */
+    const char *schedule_policy; /* "lpm" (default) or "fcfs" */
+    const char *kv_dtype;        /* "auto", "f32", "f16", "bf16" */
     bool disable_radix_cache;
-    uint64_t random_seed;          /* base of the seeds of requests that bring none; default: from the clock */
-    bool verify;                   /* check every invariant after each step (slow) */
+    uint64_t random_seed; /* base of the seeds of requests that bring none; default: from the clock */
+    bool verify;          /* check every invariant after each step (slow) */
 } RadishOptions;
 
 RADISH_API int radish_open(const RadishOptions *o, Radish **out, RadishError *err);
@@ -72,19 +72,19 @@ RADISH_API const char *radish_version(void);
 /* ---- requests ---- */
 
 typedef enum {
-    RADISH_EV_STARTED = 0,     /* admitted: n_prompt, n_cached */
-    RADISH_EV_PROMPT_LOGPROB,  /* one prompt position: index, token, logprob (NaN for the first), top */
-    RADISH_EV_TOKEN,           /* one token drawn, and the text that became certain with it (may be empty) */
-    RADISH_EV_END              /* always last, exactly once */
+    RADISH_EV_STARTED = 0,    /* admitted: n_prompt, n_cached */
+    RADISH_EV_PROMPT_LOGPROB, /* one prompt position: index, token, logprob (NaN for the first), top */
+    RADISH_EV_TOKEN,          /* one token drawn, and the text that became certain with it (may be empty) */
+    RADISH_EV_END             /* always last, exactly once */
 } RadishEventKind;
 
 typedef enum {
     RADISH_END_NONE = 0,
-    RADISH_END_STOP,           /* end token, stop id or stop string: see matched_* */
+    RADISH_END_STOP, /* end token, stop id or stop string: see matched_* */
     RADISH_END_LENGTH,
     RADISH_END_CANCELLED,
     RADISH_END_TIMEOUT,
-    RADISH_END_FAILED          /* message says why */
+    RADISH_END_FAILED /* message says why */
 } RadishEndReason;
 
 typedef struct {
@@ -97,12 +97,12 @@ typedef struct {
     int n_top;
     const int32_t *top_id;
     const float *top_logprob;
-    const char *text;          /* EV_TOKEN and EV_END (what had been held back): n_text bytes, whole characters */
+    const char *text; /* EV_TOKEN and EV_END (what had been held back): n_text bytes, whole characters */
     size_t n_text;
     RadishEndReason reason;
-    int32_t matched_id;        /* -1, or the id that ended it */
-    const char *matched_stop;  /* NULL, or the stop string that ended it */
-    int n_out;                 /* tokens of output counted (up to and with the one that completed a stop string) */
+    int32_t matched_id;       /* -1, or the id that ended it */
+    const char *matched_stop; /* NULL, or the stop string that ended it */
+    int n_out;                /* tokens of output counted (up to and with the one that completed a stop string) */
     int n_preempted;
     const char *message;
 } RadishEvent;
@@ -118,29 +118,29 @@ typedef struct {
     int n_ids;
     const char *text;
     size_t n_text;
-    bool parse_specials;         /* of text: special tokens become ids (true for rendered chat prompts) */
-    bool add_bos;                /* of text: what the model's tokenizer adds by itself */
+    bool parse_specials; /* of text: special tokens become ids (true for rendered chat prompts) */
+    bool add_bos;        /* of text: what the model's tokenizer adds by itself */
 
-    int max_new_tokens;          /* -1: to the end of the context; 0: prefill only */
+    int max_new_tokens; /* -1: to the end of the context; 0: prefill only */
     int min_new_tokens;
-    float temperature;           /* 0: greedy */
-    float top_p, min_p;          /* 1, 0: off */
-    int top_k;                   /* 0: off */
+    float temperature;                                             /* 0: greedy */
+    float top_p, min_p;                                            /* 1, 0: off */
+    int top_k;                                                     /* 0: off */
     float frequency_penalty, presence_penalty, repetition_penalty; /* 0, 0, 1: off */
     bool has_seed;
     uint64_t seed;
     const RadishBias *bias;
     int n_bias;
-    const char *const *stop;     /* stop strings */
+    const char *const *stop; /* stop strings */
     int n_stop;
-    const int32_t *stop_ids;     /* besides the model's own */
+    const int32_t *stop_ids; /* besides the model's own */
     int n_stop_ids;
     bool ignore_eos, keep_stop, keep_special;
-    int top_logprobs;            /* -1: no logprobs; 0: chosen token only; up to 20 alternatives */
-    int prompt_logprobs_from;    /* -1: none */
-    const char *cache_salt;      /* requests of different salts never share cached prefixes */
-    int priority;                /* higher first */
-    int timeout_ms;              /* 0: none */
+    int top_logprobs;         /* -1: no logprobs; 0: chosen token only; up to 20 alternatives */
+    int prompt_logprobs_from; /* -1: none */
+    const char *cache_salt;   /* requests of different salts never share cached prefixes */
+    int priority;             /* higher first */
+    int timeout_ms;           /* 0: none */
     void (*on_event)(void *ctx, const RadishEvent *e);
     void *ctx;
 } RadishRequest;
@@ -175,8 +175,8 @@ RADISH_API int radish_render_chat(Radish *r, const RadishChat *chat, char **prom
 typedef struct {
     const char *model_path, *tokenizer_path, *arch, *model_type, *device, *kv_dtype; /* borrowed, as long as r lives */
     int n_layer, n_head, n_kv_head, head_dim, d_model, n_vocab;
-    int n_ctx;                   /* of the model */
-    int context_length;          /* served */
+    int n_ctx;          /* of the model */
+    int context_length; /* served */
     int max_total_tokens, max_running, max_batch_tokens, chunked_prefill_size, page_size;
     uint64_t n_params;
     size_t weight_bytes, kv_bytes, act_bytes;
@@ -195,7 +195,7 @@ typedef struct {
     uint64_t steps, prompt_tokens, prefill_tokens, cached_tokens, output_tokens;
     uint64_t requests_done, requests_cancelled, requests_failed, preemptions;
     double busy_s, sched_s, prefill_s, decode_s;
-    double tokens_per_s;         /* output, over the last second or so */
+    double tokens_per_s; /* output, over the last second or so */
 } RadishStats;
 RADISH_API void radish_stats(Radish *r, RadishStats *out);
 /* Drops every cached prefix; waits up to timeout_ms for running requests, else RADISH_BUSY. */

@@ -6,9 +6,9 @@
 struct Mailbox {
     pthread_mutex_t lock;
     pthread_cond_t filled;
-    Buf in;          /* writers', under the lock */
-    bool closed;     /* under the lock */
-    Buf out;         /* the reader's */
+    Buf in;      /* writers', under the lock */
+    bool closed; /* under the lock */
+    Buf out;     /* the reader's */
     size_t at;
 };
 
