@@ -19,7 +19,7 @@ int pool_size(const Pool *p);
 void pool_run(Pool *p, void (*fn)(void *arg, int worker, int n_workers), void *arg);
 /* Inside a region: all workers wait for each other (about 35 ns on two idle cores). */
 void pool_barrier(Pool *p);
-/* Inside a region: hands out [0, n) in chunks; returns false when none is left. Call pool_next_reset
+/* Inside a region: hands out [0, n) in chunks; returns false when none is left. Counters start a region at zero; call pool_next_reset
  * from one worker between two pool_barriers before reusing a counter (there are POOL_COUNTERS). */
 enum { POOL_COUNTERS = 8 };
 bool pool_next(Pool *p, int counter, int n, int chunk, int *begin, int *end);

@@ -1,0 +1,238 @@
+/* test_workers.c - regions reach every worker once, barriers order writes, chunks cover a range exactly once, tasks all run. */
+/* cmocka.h wants these four first, and its fail() must not meet ours. */
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/workers.h"
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <time.h>
+/* clang-format on */
+
+enum { MAX_WORKERS = 8, N_ITEMS = 10007 };
+
+static void nap_ms(long ms)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
+}
+
+/* ---- Pool ---- */
+
+typedef struct {
+    Pool *pool;
+    int calls[MAX_WORKERS];
+    int n_seen;
+} Region;
+
+static void count_call(void *arg, int worker, int n_workers)
+{
+    Region *r = arg;
+    r->calls[worker]++;
+    if (worker == 0) r->n_seen = n_workers;
+}
+
+static void each_worker_once(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= MAX_WORKERS; n++) {
+        Region r = { .pool = pool_new(n) };
+        assert_int_equal(pool_size(r.pool), n);
+        const int rounds = 300;
+        for (int i = 0; i < rounds; i++) {
+            pool_run(r.pool, count_call, &r);
+            if (i == 100) nap_ms(2); /* long enough for the helpers to fall asleep */
+            if (i == 200) pool_rest(r.pool);
+        }
+        assert_int_equal(r.n_seen, n);
+        for (int w = 0; w < n; w++) assert_int_equal(r.calls[w], rounds);
+        pool_free(r.pool);
+    }
+}
+
+/* Each worker writes its cell, all wait, each reads its neighbour's: plain memory, so tsan sees a missing barrier too. */
+typedef struct {
+    Pool *pool;
+    int cell[MAX_WORKERS];
+    int errors[MAX_WORKERS];
+} Ring;
+
+static void pass_round(void *arg, int worker, int n_workers)
+{
+    Ring *r = arg;
+    for (int i = 0; i < 200; i++) {
+        r->cell[worker] = i;
+        pool_barrier(r->pool);
+        if (r->cell[(worker + 1) % n_workers] != i) r->errors[worker]++;
+        pool_barrier(r->pool);
+    }
+}
+
+static void barrier_orders_writes(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= MAX_WORKERS; n++) {
+        Ring r = { .pool = pool_new(n) };
+        for (int i = 0; i < 5; i++) pool_run(r.pool, pass_round, &r);
+        for (int w = 0; w < n; w++) assert_int_equal(r.errors[w], 0);
+        pool_free(r.pool);
+    }
+}
+
+typedef struct {
+    Pool *pool;
+    uint8_t hits[2][N_ITEMS];
+} Cover;
+
+static void take_chunks(void *arg, int worker, int n_workers)
+{
+    (void)n_workers;
+    Cover *c = arg;
+    int begin, end;
+    while (pool_next(c->pool, 3, N_ITEMS, 7, &begin, &end)) {
+        for (int i = begin; i < end; i++) c->hits[0][i]++;
+    }
+    pool_barrier(c->pool);
+    if (worker == 0) pool_next_reset(c->pool, 3);
+    pool_barrier(c->pool);
+    while (pool_next(c->pool, 3, N_ITEMS, 1000, &begin, &end)) {
+        for (int i = begin; i < end; i++) c->hits[1][i]++;
+    }
+}
+
+static void chunks_cover_once(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 4; n++) {
+        Cover c = { .pool = pool_new(n) };
+        for (int round = 0; round < 3; round++) {
+            memset(c.hits, 0, sizeof c.hits);
+            pool_run(c.pool, take_chunks, &c); /* the counter starts each region at zero */
+            for (int i = 0; i < N_ITEMS; i++) {
+                assert_int_equal(c.hits[0][i], 1);
+                assert_int_equal(c.hits[1][i], 1);
+            }
+        }
+        int begin, end;
+        assert_false(pool_next(c.pool, 0, 0, 5, &begin, &end));
+        pool_free(c.pool);
+    }
+}
+
+static void region_allocates_nothing(void **state)
+{
+    (void)state;
+    Ring r = { .pool = pool_new(4) };
+    pool_run(r.pool, pass_round, &r);
+    uint64_t before = mem_allocations();
+    pool_run(r.pool, pass_round, &r);
+    assert_int_equal(mem_allocations(), before);
+    pool_free(r.pool);
+}
+
+/* CPU time of the process while nothing runs: helpers that spun would burn all of the 100 ms. */
+static double cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static void idle_pool_sleeps(void **state)
+{
+    (void)state;
+    Region r = { .pool = pool_new(4) };
+    pool_run(r.pool, count_call, &r);
+    double before = cpu_ms();
+    nap_ms(100);
+    assert_true(cpu_ms() - before < 30);
+    pool_run(r.pool, count_call, &r);
+    assert_int_equal(r.calls[3], 2);
+    pool_free(r.pool);
+}
+
+static void free_without_a_region(void **state)
+{
+    (void)state;
+    pool_free(pool_new(4));
+    pool_free(NULL);
+}
+
+/* ---- Tasks ---- */
+
+static void add_one(void *arg)
+{
+    atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+static void tasks_all_run(void **state)
+{
+    (void)state;
+    atomic_int n = 0;
+    Tasks *t = tasks_new(3, 16);
+    int accepted = 0;
+    while (accepted < 5000) {
+        if (tasks_add(t, add_one, &n))
+            accepted++;
+        else
+            sched_yield();
+    }
+    tasks_free(t);
+    assert_int_equal(atomic_load(&n), 5000);
+    tasks_free(NULL);
+}
+
+typedef struct {
+    atomic_bool *gate;
+    int *order, *n, id;
+} Ordered;
+
+static void run_ordered(void *arg)
+{
+    Ordered *o = arg;
+    while (!atomic_load(o->gate)) sched_yield();
+    o->order[(*o->n)++] = o->id;
+}
+
+static void tasks_keep_order_and_limit(void **state)
+{
+    (void)state;
+    atomic_bool gate = false;
+    int order[5], n = 0;
+    Ordered jobs[6];
+    Tasks *t = tasks_new(1, 4);
+    for (int i = 0; i < 6; i++) jobs[i] = (Ordered){ &gate, order, &n, i };
+    assert_true(tasks_add(t, run_ordered, &jobs[0]));
+    nap_ms(20); /* the thread holds job 0 now: four more may wait */
+    int accepted = 0;
+    for (int i = 1; i < 6; i++) accepted += tasks_add(t, run_ordered, &jobs[i]);
+    assert_in_range(accepted, 3, 4); /* 3 only if the thread has not even started */
+    atomic_store(&gate, true);
+    tasks_free(t);
+    assert_int_equal(n, 1 + accepted);
+    for (int i = 0; i < n; i++) assert_int_equal(order[i], i);
+}
+
+static void cores_at_least_one(void **state)
+{
+    (void)state;
+    assert_true(workers_cores() >= 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_worker_once),   cmocka_unit_test(barrier_orders_writes),
+        cmocka_unit_test(chunks_cover_once),  cmocka_unit_test(region_allocates_nothing),
+        cmocka_unit_test(idle_pool_sleeps),   cmocka_unit_test(free_without_a_region),
+        cmocka_unit_test(tasks_all_run),      cmocka_unit_test(tasks_keep_order_and_limit),
+        cmocka_unit_test(cores_at_least_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
