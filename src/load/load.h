@@ -14,11 +14,14 @@ typedef struct Checkpoint Checkpoint;
 
 typedef enum { LOAD_GGUF, LOAD_HF } LoadKind;
 
+enum { LOAD_DIMS_MAX = 5 }; /* a video model's patch embedding has five; language models stay within three */
+
 typedef struct {
     Str name;
     DType dtype;
-    int n_dims;          /* 0 (scalar) to 4 */
-    int64_t shape[4];    /* row-major, slowest first, as in Hugging Face; GGUF's order is turned round. Unused: 1 */
+    int n_dims; /* 0 (scalar) to LOAD_DIMS_MAX */
+    int64_t shape
+        [LOAD_DIMS_MAX]; /* row-major, slowest first, as in Hugging Face; GGUF's order is turned round. Unused: 1 */
     const uint8_t *data; /* borrowed; no alignment promised. NULL in a dummy checkpoint */
     size_t size;         /* bytes */
 } TensorInfo;
@@ -34,33 +37,46 @@ LoadKind load_kind(const Checkpoint *c);
 bool load_is_dummy(const Checkpoint *c);
 const char *load_path(const Checkpoint *c);
 size_t load_n_tensors(const Checkpoint *c);
-const TensorInfo *load_tensor(const Checkpoint *c, size_t i);        /* in file order */
-const TensorInfo *load_find(const Checkpoint *c, const char *name);  /* NULL: not there */
+const TensorInfo *load_tensor(const Checkpoint *c, size_t i);       /* in file order */
+const TensorInfo *load_find(const Checkpoint *c, const char *name); /* NULL: not there */
 
 /* ---- GGUF metadata (kind LOAD_GGUF; elsewhere always NULL or false) ---- */
 
 typedef enum {
-    META_U8, META_I8, META_U16, META_I16, META_U32, META_I32, META_F32, META_BOOL, META_STRING, META_ARRAY,
-    META_U64, META_I64, META_F64 /* GGUF's own numbering */
+    META_U8,
+    META_I8,
+    META_U16,
+    META_I16,
+    META_U32,
+    META_I32,
+    META_F32,
+    META_BOOL,
+    META_STRING,
+    META_ARRAY,
+    META_U64,
+    META_I64,
+    META_F64 /* GGUF's own numbering */
 } MetaType;
 
 typedef struct {
     Str key;
-    MetaType type;      /* of the value, or META_ARRAY */
-    MetaType elem;      /* of an array's elements */
-    size_t count;       /* 1, or an array's length */
+    MetaType type;       /* of the value, or META_ARRAY */
+    MetaType elem;       /* of an array's elements */
+    size_t count;        /* 1, or an array's length */
     const uint8_t *data; /* the raw little-endian value, unaligned; strings are u64 length + bytes */
+    size_t size;         /* bytes of it all */
 } Meta;
 
 size_t load_n_meta(const Checkpoint *c);
 const Meta *load_meta(const Checkpoint *c, size_t i);
 const Meta *load_meta_find(const Checkpoint *c, const char *key);
-/* Scalars, or element i of an array; any integer type is accepted where it fits. False: absent or another type. */
+/* A scalar (i = 0) or element i of an array; any integer type is accepted where it fits, as f64 too.
+ * False: m is NULL, i is past the end, or another type. */
 bool load_meta_i64(const Meta *m, size_t i, int64_t *out);
 bool load_meta_f64(const Meta *m, size_t i, double *out);
 bool load_meta_bool(const Meta *m, size_t i, bool *out);
 bool load_meta_str(const Meta *m, size_t i, Str *out); /* O(1) for scalars; arrays of strings: use the iterator */
-/* Walks an array of strings: *pos starts at 0; false at the end. */
+/* Walks an array of strings (or the one string): *pos starts at 0, then is the walk's own; false at the end. */
 bool load_meta_next_str(const Meta *m, size_t *pos, Str *out);
 
 /* ---- Hugging Face side files (kind LOAD_HF) ---- */

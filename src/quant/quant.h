@@ -6,6 +6,7 @@
 #define QUANT_QUANT_H
 
 #include "base/base.h"
+#include "quant/f16.h"
 
 /* The order is ours; formats.def gives name, ggml type id, elements and bytes of a block. */
 typedef enum {
@@ -35,23 +36,6 @@ void quant_to_f32(DType t, const void *src, float *out, size_t n);
  * F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1; false: this format has no quantiser here. */
 bool quant_from_f32(DType t, const float *src, void *out, size_t n);
 
-/* ---- 16-bit floats ---- */
-
-static inline float bf16_to_f32(uint16_t h)
-{
-    uint32_t u = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &u, 4);
-    return f;
-}
-static inline uint16_t f32_to_bf16(float f) /* to nearest even; NaN stays NaN */
-{
-    uint32_t u;
-    memcpy(&u, &f, 4);
-    if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)((u >> 16) | 64);
-    return (uint16_t)((u + 0x7fff + ((u >> 16) & 1)) >> 16);
-}
-float f16_to_f32(uint16_t h);
-uint16_t f32_to_f16(float f); /* to nearest even */
+/* f16_to_f32, f32_to_f16, bf16_to_f32, f32_to_bf16 are inline in f16.h. */
 
 #endif
