@@ -21,9 +21,10 @@ typedef struct {
 } KvPrefix;     /* pinned until kv_unpin */
 
 typedef struct {
-    int n_pages, n_free, n_tree, n_taken, n_pinned; /* pages; n_pinned counts those in the tree that cannot be evicted */
+    int n_pages, n_free, n_tree, n_taken; /* pages */
+    int n_pinned;                         /* pages in the tree that cannot be evicted */
     int n_nodes;
-    uint64_t hit_tokens, looked_up_tokens, evicted_pages;
+    uint64_t hit_tokens, looked_up_tokens, evicted_pages; /* hits and look-ups of kv_match */
 } KvStats;
 
 Kv *kv_new(int n_pages, bool use_tree); /* use_tree false: --disable-radix-cache, matches nothing, remembers nothing */
@@ -35,8 +36,9 @@ KvPrefix kv_match(Kv *kv, uint64_t salt, const int32_t *tok, int n, int32_t *pag
 /* The same without pinning, counting or refreshing: for policies that look before they choose. Returns tokens. */
 int kv_peek(const Kv *kv, uint64_t salt, const int32_t *tok, int n);
 void kv_unpin(Kv *kv, KvPrefix p);
-bool kv_take(Kv *kv, int n, int32_t *pages); /* evicts least recently used leaves if it must; false: not enough, nothing taken */
-int kv_available(const Kv *kv);              /* pages that kv_take could give now: free and evictable */
+/* Evicts least recently used leaves if it must; false: not enough, nothing taken. */
+bool kv_take(Kv *kv, int n, int32_t *pages);
+int kv_available(const Kv *kv); /* pages that kv_take could give now: free and evictable */
 void kv_give_back(Kv *kv, int n, const int32_t *pages);
 /* Puts the whole pages of tok[0..n) into the tree. pages[] are all the sequence's pages, of which the first
  * under.n_tok / KV_PAGE_TOKENS are the tree's already. The tree takes the others over, or gives back those it knows
