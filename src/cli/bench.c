@@ -1,0 +1,67 @@
+/* bench.c - `radish bench`: opens the model and picks the measurement. */
+#include "cli/bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/cli.h"
+
+void bench_random_ids(Rng *rng, int n_vocab, int n, int32_t *out)
+{
+    int low = n_vocab > 4000 ? 1000 : 0;
+    for (int i = 0; i < n; i++) out[i] = low + (int32_t)rng_below(rng, (uint32_t)(n_vocab - low));
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double bench_median(double *x, int n)
+{
+    qsort(x, (size_t)n, sizeof *x, by_value);
+    return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
+}
+
+bool bench_write_json(const char *path, const Buf *json)
+{
+    Err err;
+    if (!path || file_write(path, buf_view(json), &err) == OK) return true;
+    fprintf(stderr, "radish: %s\n", err.text);
+    return false;
+}
+
+static void print_model(Radish *r)
+{
+    RadishInfo i;
+    radish_info(r, &i);
+    printf("%s, %.1f M parameters, device %s; weights %.1f MB, KV %.1f MB for %d tokens, activations %.1f MB; batch "
+           "%d, %d rows a step\n",
+           i.arch, (double)i.n_params / 1e6, i.device, (double)i.weight_bytes / 1e6, (double)i.kv_bytes / 1e6,
+           i.max_total_tokens, (double)i.act_bytes / 1e6, i.max_running, i.max_batch_tokens);
+}
+
+int cli_bench(int argc, char **argv)
+{
+    static const char *const kinds[] = { "offline", "latency", NULL };
+    Options o = { 0 };
+    if (!options_read(CMD_BENCH, argc, argv, &o)) return 1;
+    const char *kind = o.n_args ? o.arg[0] : "";
+    bool offline = strcmp(kind, "offline") == 0;
+    if (!offline && strcmp(kind, "latency") != 0) {
+        const char *near = options_nearest(kind, kinds);
+        fprintf(stderr, "radish: bench what? `radish bench %s ...`\n", near ? near : "offline|latency");
+        return 1;
+    }
+    o.n_args = 0;
+    if (o.log_level && strcmp(o.log_level, "debug") == 0) log_set_level(LOG_DEBUG);
+    Radish *r = ask_open(&o);
+    if (!r) return 1;
+    print_model(r);
+    int rc = offline ? bench_offline(r, &o) : bench_latency(r, &o);
+    radish_close(r);
+    return rc;
+}

@@ -1,0 +1,171 @@
+/* bench_latency.c - `radish bench latency`: how fast a batch of a given size decodes, and how fast a prompt is prefilled.
+ *
+ * Decode: `batch` prompts of --input-len random ids go in at once; the clock starts when the last of them has its first token and
+ * stops when batch x --output-len more tokens have come, so that every counted step has the full batch. Prefill: one prompt, from
+ * submit to its first token. Each is repeated --runs times after one warm-up; medians are printed. */
+#include <stdio.h>
+
+#include "base/jsonw.h"
+#include "base/mailbox.h"
+#include "cli/bench.h"
+
+enum { LIST_MAX = 32, BATCH_MAX = 4096 };
+
+typedef struct {
+    RadishEventKind kind;
+    int index;
+    int64_t at_ns;
+} Note;
+
+typedef struct {
+    Radish *r;
+    Mailbox *box;
+    Arena *arena;
+    Rng rng;
+    RadishInfo info;
+    uint64_t id[BATCH_MAX];
+} Bench;
+
+static void on_event(void *ctx, const RadishEvent *e)
+{
+    Note n = { e->kind, e->index, clock_ns() };
+    mailbox_put(ctx, &n, sizeof n, NULL, 0);
+}
+
+static bool submit(Bench *b, int i, int n_in, int n_out)
+{
+    RadishError err;
+    RadishRequest q;
+    int32_t *ids = ARENA_NEW(b->arena, int32_t, (size_t)n_in);
+    bench_random_ids(&b->rng, b->info.n_vocab, n_in, ids);
+    radish_request_init(&q);
+    q.ids = ids;
+    q.n_ids = n_in;
+    q.max_new_tokens = n_out;
+    q.temperature = 0;
+    q.ignore_eos = true;
+    q.on_event = on_event;
+    q.ctx = b->box;
+    if (radish_submit(b->r, &q, &b->id[i], &err) == RADISH_OK) return true;
+    fprintf(stderr, "radish: %s\n", err.text);
+    return false;
+}
+
+/* Waits until `ends` requests have ended. */
+static void drain(Bench *b, int ends)
+{
+    while (ends > 0 && mailbox_wait(b->box)) {
+        size_t n;
+        for (const Note *note; (note = mailbox_next(b->box, &n));) ends -= note->kind == RADISH_EV_END;
+    }
+}
+
+/* Seconds for batch x output tokens at full batch; 0 if refused. */
+static double decode_once(Bench *b, int batch, int n_in, int n_out)
+{
+    int slack =
+        batch * n_in / MAX(b->info.max_batch_tokens, 1) + 2; /* the first drew this much before the last had begun */
+    int firsts = 0, ended = 0, sent = 0;
+    int64_t counted = 0, want = (int64_t)batch * n_out, began = 0, stopped = 0;
+    for (; sent < batch; sent++) {
+        if (!submit(b, sent, n_in, n_out + slack + 1)) break;
+    }
+    while (sent == batch && !stopped && mailbox_wait(b->box)) {
+        size_t n;
+        for (const Note *note; (note = mailbox_next(b->box, &n));) {
+            ended += note->kind == RADISH_EV_END;
+            if (note->kind != RADISH_EV_TOKEN) continue;
+            if (began) counted++;
+            if (began && counted == want) stopped = note->at_ns;
+            if (note->index == 0 && ++firsts == batch) began = note->at_ns;
+        }
+    }
+    for (int i = 0; i < sent; i++) radish_cancel(b->r, b->id[i]);
+    drain(b, sent - ended);
+    return sent == batch ? (double)(stopped - began) / 1e9 : 0;
+}
+
+static double prefill_once(Bench *b, int n_in)
+{
+    int64_t began = clock_ns(), first = 0;
+    bool ended = false;
+    if (!submit(b, 0, n_in, 1)) return 0;
+    while (!ended && mailbox_wait(b->box)) {
+        size_t n;
+        for (const Note *note; (note = mailbox_next(b->box, &n));) {
+            if (note->kind == RADISH_EV_TOKEN && !first) first = note->at_ns;
+            ended = ended || note->kind == RADISH_EV_END;
+        }
+    }
+    return (double)(first - began) / 1e9;
+}
+
+static bool decode_row(Bench *b, int batch, int n_in, int n_out, int runs, Buf *json)
+{
+    double s[64];
+    decode_once(b, batch, n_in, MIN(n_out, 8)); /* warm-up */
+    for (int i = 0; i < runs; i++) {
+        arena_reset(b->arena);
+        s[i] = decode_once(b, batch, n_in, n_out);
+        if (s[i] <= 0) return false;
+    }
+    double median = bench_median(s, runs), tok_s = (double)batch * n_out / median, ms = median * 1e3 / n_out;
+    printf("decode   batch %4d  in %5d  out %4d   %10.1f tokens/s  %8.3f ms a step\n", batch, n_in, n_out, tok_s, ms);
+    jsonw_sep(json);
+    buf_printf(
+        json,
+        "{\"kind\":\"decode\",\"batch\":%d,\"input_len\":%d,\"output_len\":%d,\"tok_s\":%.2f,\"ms_per_step\":%.4f}",
+        batch, n_in, n_out, tok_s, ms);
+    return true;
+}
+
+static bool prefill_row(Bench *b, int n_in, int runs, Buf *json)
+{
+    double s[64];
+    prefill_once(b, n_in);
+    for (int i = 0; i < runs; i++) {
+        arena_reset(b->arena);
+        s[i] = prefill_once(b, n_in);
+        if (s[i] <= 0) return false;
+    }
+    double median = bench_median(s, runs);
+    printf("prefill  in %5d                       %10.1f tokens/s  %8.3f ms\n", n_in, n_in / median, median * 1e3);
+    jsonw_sep(json);
+    buf_printf(json, "{\"kind\":\"prefill\",\"input_len\":%d,\"tok_s\":%.2f,\"ms\":%.4f}", n_in, n_in / median,
+               median * 1e3);
+    return true;
+}
+
+int bench_latency(Radish *r, const Options *o)
+{
+    int batches[LIST_MAX], prefills[LIST_MAX], runs = o->runs > 0 ? MIN(o->runs, 64) : 3;
+    int n_batches = options_int_list(o->batch ? o->batch : "1,16,64", batches, LIST_MAX);
+    int n_prefills = options_int_list(o->prefill ? o->prefill : "512", prefills, LIST_MAX);
+    if (!n_batches || !n_prefills) {
+        fprintf(stderr, "radish: --batch and --prefill need lists of numbers like 1,16,64\n");
+        return 1;
+    }
+    Bench *b = mem_alloc(sizeof *b);
+    *b = (Bench){ .r = r, .box = mailbox_new(), .arena = arena_new(0), .rng = { 7 } };
+    radish_info(r, &b->info);
+    Buf json = { 0 };
+    buf_char(&json, '[');
+    bool good = true;
+    for (int i = 0; i < n_batches && good; i++) {
+        if (batches[i] > MIN(BATCH_MAX, b->info.max_running)) {
+            fprintf(stderr, "radish: batch %d is over --max-running-requests %d\n", batches[i], b->info.max_running);
+            good = false;
+        } else {
+            good = decode_row(b, batches[i], o->input_len > 0 ? o->input_len : 128,
+                              o->output_len > 0 ? o->output_len : 32, runs, &json);
+        }
+    }
+    for (int i = 0; i < n_prefills && good; i++) good = prefill_row(b, prefills[i], runs, &json);
+    buf_str(&json, STR("]\n"));
+    good = bench_write_json(o->json, &json) && good;
+    buf_free(&json);
+    mailbox_free(b->box);
+    arena_free(b->arena);
+    mem_free(b);
+    return good ? 0 : 1;
+}
