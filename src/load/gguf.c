@@ -205,8 +205,8 @@ static Status read_metas(Part *part, Arena *a, Err *err)
         }
     }
     TRY(small_number(part, "general.alignment", 32, LOAD_ALIGN_MAX, &part->alignment, err));
-    if (part->alignment == 0 || (part->alignment & (part->alignment - 1)) != 0) {
-        return fail(err, E_CORRUPT, "key general.alignment: %zu is not a power of two", part->alignment);
+    if (part->alignment < 8 || (part->alignment & (part->alignment - 1)) != 0) {
+        return fail(err, E_CORRUPT, "key general.alignment: %zu is not a power of two from 8 on", part->alignment);
     }
     TRY(small_number(part, "split.no", 0, LOAD_FILES_MAX - 1, &part->split_no, err));
     TRY(small_number(part, "split.count", 0, LOAD_FILES_MAX, &part->split_count, err));
