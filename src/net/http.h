@@ -13,31 +13,47 @@ typedef struct Http Http;
 typedef struct HttpReply HttpReply; /* one answer under way; reference counted */
 
 typedef struct {
-    const char *method;       /* "GET" ... */
-    Str path;                 /* decoded, without the query */
-    Str query;                /* raw, after '?' */
-    Str body;                 /* borrowed until the handler returns */
+    const char *method; /* "GET" ... */
+    Str path;           /* decoded, without the query */
+    Str query;          /* raw, after '?' */
+    Str body;           /* borrowed until the handler returns */
     Str content_type, authorization;
-    const char *peer;         /* address, for the log */
+    const char *peer; /* address, for the log */
 } HttpRequest;
 
+/* Zero means the default for every field but handle. */
 typedef struct {
-    const char *host;
-    int port;                 /* 0: any; see http_port */
-    size_t max_body;          /* bytes; more is a 413 */
-    int header_timeout_ms;    /* from the first byte of a request to its last */
-    size_t max_buffered;      /* bytes unsent on one connection before it is cut */
+    const char *host;      /* default 127.0.0.1 */
+    int port;              /* 0: any; see http_port */
+    size_t max_body;       /* bytes; more is a 413. Default 64 MB */
+    size_t max_bodies;     /* bytes of unfinished bodies on all connections together; more is a 503. Default 1 GB */
+    int header_timeout_ms; /* from the first byte of a request to its last, longer for large bodies as they arrive. 30 s */
+    int idle_timeout_ms;  /* a kept-alive connection without a request. 75 s */
+    int stall_timeout_ms; /* a client that takes no byte of its answer. 60 s */
+    size_t max_buffered;  /* bytes of a stream unsent on one connection before it is cut. 1 MB */
+    int max_connections;  /* more wait in the backlog. Default: what the file descriptor limit allows, at most 20,000 */
+    const char *headers;  /* "Name: value\r\n" lines that every answer carries */
+    /* I/O thread, may be NULL: the head has arrived, the body has not. A status refuses the request (its body is not read) with
+     * the answer written to `answer` (JSON); 0 lets it in. */
+    int (*admit)(void *ctx, const HttpRequest *q, Buf *answer);
     /* I/O thread. Takes over one reference to reply, and must answer or drop it, now or later. */
     void (*handle)(void *ctx, const HttpRequest *q, HttpReply *reply);
+    /* Any thread, may be NULL: the JSON body of an answer that net gives by itself (400, 408, 413, 503 ...). */
+    void (*error_body)(void *ctx, int status, const char *text, Buf *out);
     void *ctx;
 } HttpOptions;
 
-Status http_open(const HttpOptions *o, Http **out, Err *err); /* binds and listens */
+Status http_open(const HttpOptions *o, Http **out, Err *err); /* binds and listens; SIGPIPE is ignored from here on */
 int http_port(const Http *h);
-void http_run(Http *h);                     /* the calling thread serves until http_stop; then open streams have drained or drain_ms passed */
-void http_stop(Http *h, int drain_ms);      /* any thread and signal handlers: stop accepting, 503 for new requests, drain */
-void http_close(Http *h);
-int http_connections(const Http *h);
+void http_run(
+    Http *h); /* the calling thread serves until http_stop; then open streams have drained or drain_ms passed */
+void http_stop(Http *h, int drain_ms); /* any thread and signal handlers: stop accepting, 503 for new requests, drain */
+void http_close(Http *h);              /* after http_run; NULL is fine. Replies still held stay valid and are gone */
+int http_connections(const Http *h);   /* any thread */
+bool http_stopping(const Http *h);     /* any thread: http_stop was called */
+
+/* Moves the body out of the request instead of borrowing it. Only inside handle; buf_free it. */
+Buf http_take_body(HttpReply *r);
 
 /* ---- replies: any thread; each call is cheap and never blocks ---- */
 
@@ -45,13 +61,16 @@ int http_connections(const Http *h);
 void http_reply(HttpReply *r, int status, const char *content_type, const char *headers, Str body);
 /* Starts a stream of server-sent events (200, text/event-stream, chunked). */
 void http_sse_begin(HttpReply *r);
-void http_sse_send(HttpReply *r, Str data); /* one event: "data: ...\n\n" */
+void http_sse_send(HttpReply *r, Str data); /* one event: "data: ...\n\n"; data is one line */
 void http_sse_end(HttpReply *r);            /* ends the stream and gives back the reference */
-/* Called on the I/O thread, at most once, when the client has gone or was cut before the answer was complete. */
-void http_on_gone(HttpReply *r, void (*gone)(void *ctx), void *ctx);
+/* gone is called at most once, when the client has gone or was cut before the answer was complete: on the I/O thread, or here and now
+ * if it has gone already. It may still run while another thread completes the answer; so ctx belongs to the
+ * reply, which calls release(ctx) exactly once, when the last reference is given back. Once per reply; release may be NULL. */
+void http_on_gone(HttpReply *r, void (*gone)(void *ctx), void (*release)(void *ctx), void *ctx);
 bool http_is_gone(const HttpReply *r);
-size_t http_unsent(const HttpReply *r);     /* bytes waiting for this client: back-pressure */
-void http_keep(HttpReply *r);               /* one more reference */
-void http_drop(HttpReply *r);               /* gives back a reference; the last one of an unanswered request answers 500 */
+size_t http_unsent(const HttpReply *r); /* bytes waiting for this client: back-pressure */
+void http_keep(HttpReply *r);           /* one more reference */
+/* Gives back a reference; the last one of an unanswered request answers 500, of an unfinished stream cuts the connection. */
+void http_drop(HttpReply *r);
 
 #endif
