@@ -12,22 +12,22 @@ typedef struct Model Model;
 
 typedef struct {
     const BackendOps *ops;
-    Device *device;            /* borrowed; must outlive the model */
-    int max_batch_tokens;      /* rows of a pass at most */
-    int max_seqs;              /* sequences of a pass, and rows of logits, at most */
-    int context_length;        /* 0: the model's own */
-    int n_pages;               /* KV pages; 0: from memory_budget */
-    size_t memory_budget;      /* bytes for weights + KV + activations; 0: n_pages rules */
-    DType kv_dtype;            /* DT_NONE: the backend's choice */
-    float dummy_std;           /* of dummy weights; 0: uniform +-1e-3 */
+    Device *device;       /* borrowed; must outlive the model */
+    int max_batch_tokens; /* rows of a pass at most */
+    int max_seqs;         /* sequences of a pass, and rows of logits, at most */
+    int context_length;   /* 0: the model's own */
+    int n_pages;          /* KV pages; 0: from memory_budget */
+    size_t memory_budget; /* bytes for weights + KV + activations; 0: n_pages rules */
+    DType kv_dtype;       /* DT_NONE: the backend's choice */
+    float dummy_std;      /* of dummy weights; 0: uniform +-1e-3 */
     uint64_t dummy_seed;
 } ModelOptions;
 
 typedef struct {
-    const char *arch;          /* "LlamaForCausalLM" */
-    const char *model_type;    /* "llama" */
+    const char *arch;       /* "LlamaForCausalLM" */
+    const char *model_type; /* "llama" */
     int n_layer, n_head, n_kv_head, head_dim, d_model, d_ff, n_vocab, n_ctx;
-    int context_length;        /* what this Model serves */
+    int context_length; /* what this Model serves */
     uint64_t n_params;
     size_t weight_bytes, kv_bytes, act_bytes, kv_page_bytes; /* on the device */
     int n_pages;

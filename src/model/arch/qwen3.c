@@ -1,0 +1,60 @@
+/* qwen3.c - Qwen3 dense: the Llama block with an RMS norm on every q and k head. */
+#include "model/arch.h"
+
+extern const Arch arch_qwen3;
+
+/* clang-format off */
+#define HF   "model.layers.%d."
+#define GGUF "blk.%d."
+static const WeightSpec weights[] = {
+    { W_EMBED,    0, "model.embed_tokens.weight",          "token_embd.weight",       DIM(n_vocab), DIM(d_model) },
+    { W_IN_NORM,  0, HF "input_layernorm.weight",          GGUF "attn_norm.weight",   DIM(one),     DIM(d_model) },
+    { W_QKV,      0, HF "self_attn.q_proj.weight",         GGUF "attn_q.weight",      DIM(d_q),     DIM(d_model) },
+    { W_QKV,      1, HF "self_attn.k_proj.weight",         GGUF "attn_k.weight",      DIM(d_kv),    DIM(d_model) },
+    { W_QKV,      2, HF "self_attn.v_proj.weight",         GGUF "attn_v.weight",      DIM(d_kv),    DIM(d_model) },
+    { W_QKV_BIAS, 0, HF "self_attn.q_proj.bias",           GGUF "attn_q.bias",        DIM(one),     DIM(d_q),  DIM(attn_bias) },
+    { W_QKV_BIAS, 1, HF "self_attn.k_proj.bias",           GGUF "attn_k.bias",        DIM(one),     DIM(d_kv), DIM(attn_bias) },
+    { W_QKV_BIAS, 2, HF "self_attn.v_proj.bias",           GGUF "attn_v.bias",        DIM(one),     DIM(d_kv), DIM(attn_bias) },
+    { W_Q_NORM,   0, HF "self_attn.q_norm.weight",         GGUF "attn_q_norm.weight", DIM(one),     DIM(head_dim) },
+    { W_K_NORM,   0, HF "self_attn.k_norm.weight",         GGUF "attn_k_norm.weight", DIM(one),     DIM(head_dim) },
+    { W_O,        0, HF "self_attn.o_proj.weight",         GGUF "attn_output.weight", DIM(d_model), DIM(d_q) },
+    { W_O_BIAS,   0, HF "self_attn.o_proj.bias",           GGUF "attn_output.bias",   DIM(one),     DIM(d_model), DIM(attn_bias) },
+    { W_FF_NORM,  0, HF "post_attention_layernorm.weight", GGUF "ffn_norm.weight",    DIM(one),     DIM(d_model) },
+    { W_GATE_UP,  0, HF "mlp.gate_proj.weight",            GGUF "ffn_gate.weight",    DIM(d_ff),    DIM(d_model) },
+    { W_GATE_UP,  1, HF "mlp.up_proj.weight",              GGUF "ffn_up.weight",      DIM(d_ff),    DIM(d_model) },
+    { W_DOWN,     0, HF "mlp.down_proj.weight",            GGUF "ffn_down.weight",    DIM(d_model), DIM(d_ff) },
+    { W_OUT_NORM, 0, "model.norm.weight",                  "output_norm.weight",      DIM(one),     DIM(d_model) },
+    { W_HEAD,     0, "lm_head.weight",                     "output.weight",           DIM(n_vocab), DIM(d_model), DIM(untied) },
+    { 0 }
+};
+
+static const ConfigKey keys[] = {
+    { "head_dim", "attention.key_length", DIM(head_dim), 'i', false, 128, 1, MODEL_HEAD_DIM_MAX },
+    { "use_sliding_window", NULL, DIM(use_window),        'b', false, 0,  0, 1 },
+    { "max_window_layers",  NULL, DIM(max_window_layers), 'i', false, 28, 0, MODEL_LAYERS_MAX },
+    { "sliding_window",     NULL, DIM(window),            'i', false, 4096, 0, MODEL_CTX_MAX },
+    { 0 }
+};
+/* clang-format on */
+
+static void derive(ModelConfig *c)
+{
+    if (!c->use_window) {
+        c->window = 0;
+        return;
+    }
+    for (int i = c->max_window_layers; i < c->n_layer; i++) c->windowed[i] = 1;
+}
+
+const Arch arch_qwen3 = {
+    .hf_name = "Qwen3ForCausalLM",
+    .model_type = "qwen3",
+    .gguf_name = "qwen3",
+    .keys = keys,
+    .weights = weights,
+    .regs = arch_dense_regs,
+    .first = arch_dense_first,
+    .layer = arch_dense_layer,
+    .last = arch_dense_last,
+    .derive = derive,
+};

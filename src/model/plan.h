@@ -1,0 +1,78 @@
+/* plan.h - private to model/: a family's tables bound to one checkpoint and one device.
+ *
+ * weights.c finds and uploads the tensors, plan.c turns the steps of all layers into one flat list and decides which registers
+ * share memory, run.c walks the list. Thread: whoever opens the model, then the engine. */
+#ifndef MODEL_PLAN_H
+#define MODEL_PLAN_H
+
+#include "model/config.h"
+#include "model/model.h"
+
+/* ---- weights ---- */
+
+typedef struct {
+    Weight *of_model[W_SLOTS];
+    Weight *(*of_layer)[W_SLOTS]; /* [n_layer] */
+    bool *has; /* [n_layer + 1][W_SLOTS]: there is one (also when nothing was loaded); row n_layer: of_model */
+    uint64_t n_params;
+    size_t bytes; /* as they are in the file; vectors as f32 */
+} WeightSet;
+
+/* ops NULL: only looks, checks and counts. */
+Status weights_load(Checkpoint *c, const Arch *arch, const ModelConfig *config, const ModelOptions *o, Arena *a,
+                    WeightSet *out, Err *err);
+static inline bool weights_has(const WeightSet *w, const ModelConfig *c, int layer, int slot)
+{
+    return w->has[(size_t)(layer < 0 ? c->n_layer : layer) * W_SLOTS + (size_t)slot];
+}
+
+/* ---- the plan ---- */
+
+enum { PLAN_REGS_MAX = 2 * R_REGS };
+
+typedef struct {
+    uint8_t op, out, in, x; /* registers; x: the residual of OP_ADD_NORM */
+    bool few;               /* runs on the rows whose logits are wanted, not on all */
+    int layer;              /* -1: none */
+    int rope;               /* index into Model's tables */
+    const Weight *w, *bias;
+    AttnParams attn;
+} PlanStep;
+
+typedef struct {
+    int cols, rows; /* rows at most; 0: this register is not used */
+    int stride;
+    DType dtype;
+    int buffer; /* which shared memory */
+} PlanReg;
+
+typedef struct {
+    int rows, cols;
+    DType dtype;
+} PlanBuffer;
+
+typedef struct {
+    PlanStep *steps;
+    int n_steps, n_cut; /* from step n_cut on only wanted rows are computed */
+    PlanReg regs[PLAN_REGS_MAX];
+    int n_regs;
+    int logits; /* the register of the result */
+    PlanBuffer buffers[PLAN_REGS_MAX];
+    int n_buffers;
+    size_t act_bytes;
+} Plan;
+
+enum { PLAN_NO_FUSION = 1, PLAN_NO_CUT = 2, PLAN_NO_SHARING = 4 }; /* for tests: the result must not change */
+
+typedef struct {
+    int max_rows, max_logits;
+    DType act;
+    unsigned flags;
+} PlanOptions;
+
+Status plan_build(const Arch *arch, const ModelConfig *c, const WeightSet *w, PlanOptions o, Arena *a, Plan *out,
+                  Err *err);
+/* E_UNSUPPORTED naming the op if the backend lacks one that the plan uses. */
+Status plan_check_ops(const Plan *p, const BackendOps *ops, Err *err);
+
+#endif
