@@ -40,8 +40,8 @@ size_t linear_bytes(const Linear *l); /* resident: weights and room */
 /* Repacks the bands (all of the same cols) into memory of l. WEIGHT_VECTOR: bands are laid end to end, as f32.
  * rope_heads turns rows (of a vector: elements) back into Hugging Face's order. Not inside a step: it allocates. */
 Status linear_weight(Linear *l, WeightUse use, const WeightBand *bands, int n_bands, Weight **out, Err *err);
-int linear_rows(const Weight *w); /* of all bands together; of a vector: 1 */
-int linear_cols(const Weight *w); /* of a vector: its length */
+int linear_rows(const Weight *w);            /* of all bands together; of a vector: 1 */
+int linear_cols(const Weight *w);            /* of a vector: its length */
 const float *linear_vector(const Weight *w); /* a vector's values; a matrix: NULL */
 /* out[cols] = row `row` of the matrix, dequantised exactly as quant_to_f32 does. Any thread. */
 void linear_embed_row(const Weight *w, int row, float *out);
@@ -52,7 +52,7 @@ typedef struct {
     size_t out_stride; /* elements from row to row */
     size_t in_stride;
     int n_rows;
-    bool add;          /* out += instead of out = */
+    bool add; /* out += instead of out = */
 } LinearIo;
 
 /* out = in . w^T + bias; bias may be NULL, else a vector of linear_rows(w). in and out do not overlap. Allocates nothing. */

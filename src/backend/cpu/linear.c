@@ -1,0 +1,651 @@
+/* linear.c - weights (memory, bands, repacking) and the product: who computes which tile when.
+ *
+ * A product runs in two phases over the pool: the activations of up to `chunk` rows are packed into tiles of tokens,
+ * then (token block, panel) pairs are handed out. A token block is what fits into a core's second-level cache beside
+ * a panel, so that a panel comes from memory once per token block; long panels are cut into slices of columns, with the
+ * sums carried between slices. Pairs are handed out in shrinking runs of neighbouring panels: one stream of weights per
+ * thread at first, small pieces at the end, so that a disturbed core does not hold up the others.
+ *
+ * None of these cuts changes the order of operations of a single output. */
+#include "backend/cpu/linear.h"
+
+#include "backend/cpu/linear_kernels.h"
+
+enum {
+    SLAB_BYTES = 64 << 20,     /* weights are cut from mappings of at least this size */
+    CHUNK_MAX = 43 * TILE_MAX, /* rows packed at a time, at most */
+    CHUNK_BYTES = 8 << 20,     /* ... and the room they may take, but for */
+    CHUNK_MIN = 8 * TILE_MAX,  /* this many */
+    SLICE_BYTES = 128 << 10,   /* of a panel */
+    BLOCK_BYTES = 384 << 10,   /* activations of a token block, one slice */
+    SMALL_PACK = 1 << 11,      /* elements that the owner packs before the others are called */
+    FORMS_MAX = 16,
+    LANES = 8, /* partial sums of the plain product */
+    COUNTER_PACK = 0,
+    COUNTER_ITEMS = 1
+};
+
+typedef struct {
+    DType dtype;
+    PanelKind kind;
+    int rows, row0;     /* place in the weight */
+    int n_items, item0; /* panels; plain: groups of 16 rows */
+    int form;           /* of the weight's forms */
+    size_t item_bytes;
+    uint8_t *data; /* [n_items][item_bytes]; plain: the rows in the file's format */
+} Band;
+
+struct Weight {
+    WeightUse use;
+    bool plain;
+    int rows, cols;
+    int n_bands, n_forms, n_items;
+    Band *bands;
+    ActForm *forms;
+    float *vector;
+};
+
+typedef struct Slab {
+    struct Slab *next;
+    size_t size, used; /* of the mapping, this header included */
+} Slab;
+
+struct Linear {
+    CpuIsa isa;
+    const LinearKernels *kernels; /* NULL: plain */
+    Pool *pool;
+    int n_workers;
+    Arena *arena; /* Weights and bands */
+    Slab *slabs;
+    uint8_t *room; /* packed activations */
+    size_t room_size;
+    float *carry; /* [worker][carry_floats] */
+    size_t carry_floats;
+};
+
+#if RADISH_X86
+static const LinearKernels *const kernels[ISA_COUNT] = { [ISA_AVX2] = &linear_avx2, [ISA_AVX512] = &linear_avx512 };
+
+static bool cpu_has(CpuIsa isa)
+{
+    __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    if (isa == ISA_AVX2 || !avx2) return avx2;
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
+           __builtin_cpu_supports("avx512bf16");
+}
+#else
+static const LinearKernels *const kernels[ISA_COUNT] = { 0 };
+
+static bool cpu_has(CpuIsa isa)
+{
+    return isa == ISA_PLAIN;
+}
+#endif
+
+bool linear_isa_ok(CpuIsa isa)
+{
+    return isa == ISA_PLAIN || (kernels[isa] && cpu_has(isa));
+}
+
+CpuIsa linear_isa_best(void)
+{
+    int isa = ISA_COUNT - 1;
+    while (!linear_isa_ok((CpuIsa)isa)) isa--;
+    return (CpuIsa)isa;
+}
+
+/* ---- memory ---- */
+
+Linear *linear_new(CpuIsa isa, Pool *pool)
+{
+    CHECK(linear_isa_ok(isa));
+    Linear *l = mem_alloc(sizeof *l);
+    l->isa = isa;
+    l->kernels = kernels[isa];
+    l->pool = pool;
+    l->n_workers = pool ? pool_size(pool) : 1;
+    l->arena = arena_new(0);
+    return l;
+}
+
+void linear_free(Linear *l)
+{
+    if (!l) return;
+    for (Slab *s = l->slabs, *next; s; s = next) {
+        next = s->next;
+        mem_unmap(s, s->size);
+    }
+    mem_unmap(l->room, l->room_size);
+    mem_unmap(l->carry, (size_t)l->n_workers * l->carry_floats * sizeof(float));
+    arena_free(l->arena);
+    mem_free(l);
+}
+
+size_t linear_bytes(const Linear *l)
+{
+    size_t n = l->room_size + (size_t)l->n_workers * l->carry_floats * sizeof(float);
+    for (const Slab *s = l->slabs; s; s = s->next) n += s->used;
+    return n;
+}
+
+bool linear_supports(const Linear *l, DType weight)
+{
+    (void)l;
+    return quant_can_dequant(weight);
+}
+
+/* Zeroed, on a cache line. */
+static void *take(Linear *l, size_t n)
+{
+    enum { LINE = 64 };
+    n = (n + LINE - 1) / LINE * LINE;
+    if (!l->slabs || l->slabs->size - l->slabs->used < n) {
+        size_t size = MAX((size_t)SLAB_BYTES, n + LINE);
+        Slab *s = mem_map(size);
+        *s = (Slab){ l->slabs, size, LINE };
+        l->slabs = s;
+    }
+    void *p = (uint8_t *)l->slabs + l->slabs->used;
+    l->slabs->used += n;
+    return p;
+}
+
+/* Bytes that one row of activations takes in all forms of a weight. */
+static size_t row_room(const Weight *w)
+{
+    size_t n = 0;
+    for (int i = 0; i < w->n_forms; i++) {
+        size_t per_block = (size_t)act_bytes(&w->forms[i]);
+        int cols = w->forms[i].kind == ACT_INT8 ? BLOCK_COLS : w->forms[i].kind == ACT_BF16 ? 2 : 1;
+        n += (size_t)((w->cols + cols - 1) / cols) * per_block;
+    }
+    return n;
+}
+
+/* Rows packed at a time: whole tiles. */
+static int chunk_rows(const Weight *w)
+{
+    size_t rows = CHUNK_BYTES / MAX(row_room(w), (size_t)1);
+    return (int)MIN(MAX(rows, (size_t)CHUNK_MIN), (size_t)CHUNK_MAX) / TILE_MAX * TILE_MAX;
+}
+
+/* Makes room for products with w; for tiles of fewer tokens than TILE_MAX as well, as they only share out the same rows. */
+static void reserve(Linear *l, const Weight *w)
+{
+    size_t floats = MAX((size_t)CHUNK_MAX * PANEL_ROWS_MAX, (size_t)w->cols);
+    floats = (floats + 1023) / 1024 * 1024;
+    if (floats > l->carry_floats) {
+        mem_unmap(l->carry, (size_t)l->n_workers * l->carry_floats * sizeof(float));
+        l->carry = mem_map((size_t)l->n_workers * floats * sizeof(float));
+        l->carry_floats = floats;
+    }
+    size_t room = l->kernels ? (size_t)chunk_rows(w) * row_room(w) : 0;
+    if (room > l->room_size) {
+        mem_unmap(l->room, l->room_size);
+        l->room = mem_map(room);
+        l->room_size = room;
+    }
+}
+
+/* ---- dummy weights ---- */
+
+/* How to make a block of random bytes one of the wanted spread: where its scale and minimum stand, the standard
+ * deviation of its values with scale 1, and the minimum (or scale of minima) that brings their mean to zero. */
+typedef struct {
+    DType dtype;
+    int d_at, m_at;
+    float spread, center;
+} DummyBlock;
+
+/* clang-format off */
+static const DummyBlock dummy_blocks[] = {
+    { DT_Q4_0, 0, -1, 4.6f, 0 },    { DT_Q4_1, 0, 2, 4.6f, -7.5f },  { DT_Q5_0, 0, -1, 9.2f, 0 },
+    { DT_Q5_1, 0, 2, 9.2f, -15.5f },{ DT_Q8_0, 0, -1, 73.9f, 0 },    { DT_IQ4_NL, 0, -1, 67.4f, 0 },
+    { DT_Q4_K, 0, 2, 257, 7.5f },   { DT_Q5_K, 0, 2, 524, 15.5f },   { DT_Q6_K, 208, -1, 1365, 0 },
+    { DT_Q3_K, 108, -1, 43, 0 },    { DT_Q2_K, 80, 82, 13.9f, 1.5f },{ DT_IQ4_XS, 0, -1, 1245, 0 },
+};
+/* clang-format on */
+
+static float dummy_value(Rng *rng, float std)
+{
+    uint64_t u = rng_next(rng);
+    if (!(std > 0)) return 1e-3f * ((float)(u >> 40) * 0x1p-23f - 1);
+    /* The sum of four uniform numbers is close enough to normal here, and ten times faster. */
+    float sum = 0;
+    for (int i = 0; i < 4; i++) sum += (float)(u >> (16 * i) & 0xffff) * 0x1p-16f;
+    return (sum - 2) * 1.7320508f * std;
+}
+
+static void dummy_blocks_fill(const DummyBlock *f, Rng *rng, float std, uint8_t *out, int n_blocks)
+{
+    int bytes = quant_info(f->dtype)->block_bytes;
+    float d = (std > 0 ? std : 5.8e-4f) / f->spread;
+    uint16_t scale = f32_to_f16(d), min = f32_to_f16(d * f->center);
+    for (int b = 0; b < n_blocks; b++, out += bytes) {
+        for (int i = 0; i < bytes; i += 8) {
+            uint64_t u = rng_next(rng);
+            memcpy(out + i, &u, (size_t)MIN(8, bytes - i));
+        }
+        memcpy(out + f->d_at, &scale, 2);
+        if (f->m_at >= 0) memcpy(out + f->m_at, &min, 2);
+    }
+}
+
+static void dummy_row(const WeightBand *b, int row, float *tmp, uint8_t *out)
+{
+    Rng rng = { hash_mix(b->dummy_seed + 0x632be59bd9b4e019u * (uint64_t)(row + 1)) };
+    for (size_t i = 0; i < COUNT(dummy_blocks); i++) {
+        if (dummy_blocks[i].dtype != b->dtype) continue;
+        dummy_blocks_fill(&dummy_blocks[i], &rng, b->dummy_std, out, b->cols / quant_info(b->dtype)->block_elems);
+        return;
+    }
+    for (int c = 0; c < b->cols; c++) tmp[c] = dummy_value(&rng, b->dummy_std);
+    CHECK(quant_from_f32(b->dtype, tmp, out, (size_t)b->cols));
+}
+
+static bool dummy_possible(DType t)
+{
+    float x[SUPER_COLS] = { 0 };
+    uint8_t y[SUPER_COLS * 8];
+    for (size_t i = 0; i < COUNT(dummy_blocks); i++) {
+        if (dummy_blocks[i].dtype == t) return true;
+    }
+    return quant_from_f32(t, x, y, (size_t)quant_info(t)->block_elems);
+}
+
+/* ---- weights ---- */
+
+static Status check_band(const WeightBand *b, int cols, Err *err)
+{
+    size_t bytes;
+    if (!quant_can_dequant(b->dtype))
+        return fail(err, E_UNSUPPORTED, "the CPU backend does not read weights of type %s", quant_info(b->dtype)->name);
+    if (b->cols != cols) return fail(err, E_CORRUPT, "stacked weights of %d and %d columns", cols, b->cols);
+    if (b->rows < 1 || cols < 1 || b->rows > (1 << 24) || cols > (1 << 24) ||
+        !quant_size(b->dtype, (size_t)cols, &bytes))
+        return fail(err, E_CORRUPT, "a weight of %d x %d elements of type %s", b->rows, cols,
+                    quant_info(b->dtype)->name);
+    if (!b->data && !dummy_possible(b->dtype))
+        return fail(err, E_UNSUPPORTED, "no dummy weights of type %s", quant_info(b->dtype)->name);
+    return OK;
+}
+
+static Status check_heads(int n, int heads, Err *err)
+{
+    if (heads > 0 && n % (2 * heads) != 0) return fail(err, E_CORRUPT, "%d rows are not %d rotary heads", n, heads);
+    return OK;
+}
+
+/* The file's row that belongs at row r: the converter wrote element pairs of a rotary head side by side, Hugging
+ * Face (and we) keep its halves apart. */
+static int file_row(int rows, int heads, int r)
+{
+    if (heads <= 0) return r;
+    int dim = rows / heads, head = r / dim, i = r % dim;
+    return head * dim + 2 * (i % (dim / 2)) + i / (dim / 2);
+}
+
+static size_t row_bytes(DType t, int cols)
+{
+    size_t n;
+    CHECK(quant_size(t, (size_t)cols, &n));
+    return n;
+}
+
+typedef struct {
+    const WeightBand *from;
+    Band *to;
+    Pool *pool; /* NULL: one worker */
+    bool plain;
+} Packing;
+
+/* Item i: 16 or 32 rows. buf: [rows][row_bytes] for dummies. */
+static void pack_item(const Packing *p, int item, float *tmp, uint8_t *buf)
+{
+    const WeightBand *b = p->from;
+    size_t bytes = row_bytes(b->dtype, b->cols);
+    int per_item = p->plain ? PANEL_ROWS_BLOCK : panel_info(p->to->kind)->rows;
+    const void *rows[PANEL_ROWS_MAX] = { 0 };
+    for (int i = 0; i < per_item && item * per_item + i < b->rows; i++) {
+        int row = file_row(b->rows, b->rope_heads, item * per_item + i);
+        rows[i] = b->data ? (const uint8_t *)b->data + (size_t)row * bytes : buf + (size_t)i * bytes;
+        if (!b->data) dummy_row(b, row, tmp, buf + (size_t)i * bytes);
+        if (p->plain) memcpy(p->to->data + (size_t)(item * per_item + i) * bytes, rows[i], bytes);
+    }
+    if (!p->plain)
+        panel_pack(p->to->kind, b->dtype, rows, b->cols, tmp, p->to->data + (size_t)item * p->to->item_bytes);
+}
+
+static void pack_worker(void *arg, int worker, int n_workers)
+{
+    (void)worker;
+    Packing *p = arg;
+    float *tmp = mem_alloc_array((size_t)p->from->cols, sizeof *tmp);
+    uint8_t *buf = p->from->data ? NULL : mem_alloc_array(PANEL_ROWS_MAX, row_bytes(p->from->dtype, p->from->cols));
+    int n = p->to->n_items, begin = 0, end = n, chunk = MAX(1, n / (8 * n_workers));
+    while (p->pool ? pool_next(p->pool, COUNTER_ITEMS, n, chunk, &begin, &end) : begin < n) {
+        for (int i = begin; i < end; i++) pack_item(p, i, tmp, buf);
+        if (!p->pool) break;
+    }
+    mem_free(buf);
+    mem_free(tmp);
+}
+
+static void pack_band(Linear *l, const WeightBand *from, Band *to)
+{
+    Packing p = { from, to, l->pool, !l->kernels };
+    if (!l->pool) {
+        pack_worker(&p, 0, 1);
+        return;
+    }
+    pool_next_reset(l->pool, COUNTER_ITEMS);
+    pool_run(l->pool, pack_worker, &p);
+}
+
+static int find_form(Weight *w, ActForm f)
+{
+    for (int i = 0; i < w->n_forms; i++) {
+        const ActForm *g = &w->forms[i];
+        if (g->kind == f.kind && g->offset == f.offset && g->halves == f.halves && g->sums == f.sums) return i;
+    }
+    w->forms[w->n_forms] = f;
+    return w->n_forms++;
+}
+
+static void add_band(Linear *l, Weight *w, const WeightBand *from)
+{
+    Band *to = &w->bands[w->n_bands++];
+    const PanelInfo *p = panel_info(panel_of(from->dtype));
+    int per_item = w->plain ? PANEL_ROWS_BLOCK : p->rows;
+    to->dtype = from->dtype;
+    to->kind = panel_of(from->dtype);
+    to->rows = from->rows;
+    to->row0 = w->rows;
+    to->n_items = (from->rows + per_item - 1) / per_item;
+    to->item0 = w->n_items;
+    to->form = find_form(w, act_form(p));
+    size_t row = row_bytes(from->dtype, from->cols);
+    to->item_bytes = w->plain ? row * (size_t)per_item : panel_at(p, panel_blocks(p, from->cols));
+    to->data = take(l, w->plain ? row * (size_t)from->rows : to->item_bytes * (size_t)to->n_items);
+    w->rows += from->rows;
+    w->n_items += to->n_items;
+    pack_band(l, from, to);
+}
+
+static Status make_vector(Linear *l, Weight *w, const WeightBand *bands, int n_bands, Err *err)
+{
+    size_t n = 0;
+    for (int i = 0; i < n_bands; i++) {
+        TRY(check_band(&bands[i], bands[i].cols, err));
+        TRY(check_heads(bands[i].cols, bands[i].rope_heads, err));
+        if (bands[i].rows != 1) return fail(err, E_CORRUPT, "a vector of %d rows", bands[i].rows);
+        n += (size_t)bands[i].cols;
+    }
+    if (n > 1 << 24) return fail(err, E_LIMIT, "a vector of %zu elements", n);
+    w->vector = take(l, n * sizeof(float));
+    w->rows = 1;
+    for (int i = 0; i < n_bands; i++) {
+        const WeightBand *b = &bands[i];
+        float *tmp = mem_alloc_array((size_t)b->cols, sizeof *tmp);
+        uint8_t *raw = b->data ? NULL : mem_alloc(row_bytes(b->dtype, b->cols));
+        if (!b->data) dummy_row(b, 0, tmp, raw);
+        quant_to_f32(b->dtype, b->data ? b->data : raw, tmp, (size_t)b->cols);
+        for (int c = 0; c < b->cols; c++) w->vector[w->cols + c] = tmp[file_row(b->cols, b->rope_heads, c)];
+        w->cols += b->cols;
+        mem_free(raw);
+        mem_free(tmp);
+    }
+    return OK;
+}
+
+Status linear_weight(Linear *l, WeightUse use, const WeightBand *bands, int n_bands, Weight **out, Err *err)
+{
+    CHECK(n_bands >= 1);
+    Weight *w = ARENA_NEW(l->arena, Weight, 1);
+    w->use = use;
+    w->plain = !l->kernels;
+    *out = w;
+    if (use == WEIGHT_VECTOR) return make_vector(l, w, bands, n_bands, err);
+    for (int i = 0; i < n_bands; i++) {
+        TRY(check_band(&bands[i], bands[0].cols, err));
+        TRY(check_heads(bands[i].rows, bands[i].rope_heads, err));
+    }
+    w->cols = bands[0].cols;
+    w->bands = ARENA_NEW(l->arena, Band, (size_t)n_bands);
+    w->forms = ARENA_NEW(l->arena, ActForm, (size_t)n_bands);
+    for (int i = 0; i < n_bands; i++) add_band(l, w, &bands[i]);
+    reserve(l, w);
+    return OK;
+}
+
+int linear_rows(const Weight *w)
+{
+    return w->rows;
+}
+
+int linear_cols(const Weight *w)
+{
+    return w->cols;
+}
+
+const float *linear_vector(const Weight *w)
+{
+    return w->vector;
+}
+
+void linear_embed_row(const Weight *w, int row, float *out)
+{
+    CHECK(w->bands && row >= 0 && row < w->rows);
+    const Band *b = w->bands;
+    while (row >= b->row0 + b->rows) b++;
+    row -= b->row0;
+    if (w->plain) {
+        quant_to_f32(b->dtype, b->data + (size_t)row * row_bytes(b->dtype, w->cols), out, (size_t)w->cols);
+        return;
+    }
+    int per_item = panel_info(b->kind)->rows;
+    panel_row(b->kind, b->data + (size_t)(row / per_item) * b->item_bytes, row % per_item, w->cols, out);
+}
+
+/* ---- the definition ---- */
+
+typedef struct {
+    Linear *l;
+    const Weight *w;
+    const float *bias;
+    const LinearIo *io;
+    int row0, n_rows; /* this chunk of io's rows */
+    int n_tiles;      /* of tokens: as even as can be */
+    int tiles_per_block, n_blocks;
+    size_t form_at[FORMS_MAX]; /* where each form's tiles begin in the room */
+    bool packed;
+} Product;
+
+/* LANES partial sums over the columns, then pairs of them. */
+static float plain_dot(const float *a, const float *b, int n)
+{
+    float s[LANES] = { 0 };
+    int i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int j = 0; j < LANES; j++) s[j] += a[i + j] * b[i + j];
+    }
+    for (int j = 0; i < n; i++, j++) s[j] += a[i] * b[i];
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+/* One band's 16 rows, all tokens. */
+static void plain_item(const Product *p, const Band *b, int item, float *row)
+{
+    size_t bytes = row_bytes(b->dtype, p->w->cols);
+    for (int r = item * PANEL_ROWS_BLOCK; r < MIN((item + 1) * PANEL_ROWS_BLOCK, b->rows); r++) {
+        quant_to_f32(b->dtype, b->data + (size_t)r * bytes, row, (size_t)p->w->cols);
+        for (int t = 0; t < p->io->n_rows; t++) {
+            float v = plain_dot(row, p->io->in + (size_t)t * p->io->in_stride, p->w->cols);
+            if (p->bias) v += p->bias[b->row0 + r];
+            float *out = p->io->out + (size_t)t * p->io->out_stride + b->row0 + r;
+            *out = p->io->add ? *out + v : v;
+        }
+    }
+}
+
+/* ---- tiles ---- */
+
+static int tile_begin(const Product *p, int tile)
+{
+    return (int)((int64_t)p->n_rows * tile / p->n_tiles);
+}
+
+static size_t act_block_bytes(const Product *p, int form, int n_tok)
+{
+    return (size_t)act_bytes(&p->w->forms[form]) * (size_t)n_tok;
+}
+
+static int form_blocks(const Product *p, int form)
+{
+    ActKind k = p->w->forms[form].kind;
+    int cols = k == ACT_INT8 ? BLOCK_COLS : k == ACT_BF16 ? 2 : 1;
+    return (p->w->cols + cols - 1) / cols;
+}
+
+static uint8_t *tile_act(const Product *p, int form, int tile)
+{
+    size_t before = act_block_bytes(p, form, tile_begin(p, tile)) * (size_t)form_blocks(p, form);
+    return p->l->room + p->form_at[form] + before;
+}
+
+static void pack_tile(const Product *p, int i)
+{
+    int form = i / p->n_tiles, tile = i % p->n_tiles, begin = tile_begin(p, tile);
+    const float *in = p->io->in + (size_t)(p->row0 + begin) * p->io->in_stride;
+    p->l->kernels->pack(&p->w->forms[form], in, p->io->in_stride, tile_begin(p, tile + 1) - begin, p->w->cols,
+                        tile_act(p, form, tile));
+}
+
+/* Blocks of a panel that are worked on at a time. */
+static int slice_blocks(const PanelInfo *info)
+{
+    int unit = SUPER_COLS / info->cols;
+    int units = SLICE_BYTES / (info->block * unit);
+    return MAX(units, 1) * unit;
+}
+
+static void panel_item(const Product *p, const Band *b, int panel, int block, float *carry)
+{
+    const PanelInfo *info = panel_info(b->kind);
+    int n = panel_blocks(info, p->w->cols), slice = slice_blocks(info);
+    int first_tile = block * p->tiles_per_block, end_tile = MIN(first_tile + p->tiles_per_block, p->n_tiles);
+    int row = b->row0 + panel * info->rows;
+    Tile t = { .out_stride = p->io->out_stride,
+               .add = p->io->add,
+               .bias = p->bias ? p->bias + row : NULL,
+               .n_rows = MIN(info->rows, b->rows - panel * info->rows) };
+    for (int at = 0; at < n; at += slice) {
+        t.w = b->data + (size_t)panel * b->item_bytes + panel_at(info, at);
+        t.n_blocks = MIN(slice, n - at);
+        t.first = at == 0;
+        t.last = at + slice >= n;
+        for (int tile = first_tile; tile < end_tile; tile++) {
+            int begin = tile_begin(p, tile), n_tok = tile_begin(p, tile + 1) - begin;
+            t.act = tile_act(p, b->form, tile) + act_block_bytes(p, b->form, n_tok) * (size_t)at;
+            t.carry = carry + (size_t)(begin - tile_begin(p, first_tile)) * (size_t)info->rows;
+            t.out = p->io->out + (size_t)(p->row0 + begin) * p->io->out_stride + row;
+            p->l->kernels->tile[b->kind][n_tok](&t);
+        }
+    }
+}
+
+static void run_item(const Product *p, int i, float *carry)
+{
+    int item = i % p->w->n_items;
+    const Band *b = p->w->bands;
+    while (item >= b->item0 + b->n_items) b++;
+    if (p->w->plain)
+        plain_item(p, b, item - b->item0, carry);
+    else
+        panel_item(p, b, item - b->item0, i / p->w->n_items, carry);
+}
+
+/* Hands out [0, n), in runs that shrink as the end comes nearer. */
+static bool next_run(const Product *p, int n, int *begin, int *end)
+{
+    if (!p->l->pool) {
+        *begin = *end;
+        *end = n;
+        return *begin < n;
+    }
+    int run = MAX(1, (n - *end) / (3 * p->l->n_workers));
+    return pool_next(p->l->pool, COUNTER_ITEMS, n, run, begin, end);
+}
+
+static void product_worker(void *arg, int worker, int n_workers)
+{
+    (void)n_workers;
+    Product *p = arg;
+    int begin = 0, end = 0;
+    if (!p->packed) {
+        while (pool_next(p->l->pool, COUNTER_PACK, p->n_tiles * p->w->n_forms, 1, &begin, &end)) pack_tile(p, begin);
+        pool_barrier(p->l->pool);
+    }
+    float *carry = p->l->carry + (size_t)worker * p->l->carry_floats;
+    begin = end = 0;
+    while (next_run(p, p->n_blocks * p->w->n_items, &begin, &end)) {
+        for (int i = begin; i < end; i++) run_item(p, i, carry);
+    }
+}
+
+static void run_chunk(Product *p)
+{
+    if (p->l->pool) {
+        pool_next_reset(p->l->pool, COUNTER_PACK);
+        pool_next_reset(p->l->pool, COUNTER_ITEMS);
+        pool_run(p->l->pool, product_worker, p);
+    } else {
+        product_worker(p, 0, 1);
+    }
+}
+
+/* Cuts the chunk into tiles and token blocks, and packs it here and now if it is small. */
+static void plan_chunk(Product *p)
+{
+    const Weight *w = p->w;
+    int most = p->l->kernels->tile_max;
+    p->n_tiles = (p->n_rows + most - 1) / most;
+    size_t at = 0, per_row = 1;
+    for (int i = 0; i < w->n_forms; i++) {
+        p->form_at[i] = at;
+        at += (size_t)form_blocks(p, i) * act_block_bytes(p, i, p->n_rows);
+    }
+    for (int i = 0; i < w->n_bands; i++) {
+        const PanelInfo *info = panel_info(w->bands[i].kind);
+        int n = MIN(slice_blocks(info), panel_blocks(info, w->cols));
+        per_row = MAX(per_row, (size_t)n * (size_t)act_bytes(&w->forms[w->bands[i].form]));
+    }
+    size_t tiles = BLOCK_BYTES / (per_row * (size_t)most);
+    p->tiles_per_block = (int)MAX((size_t)1, MIN(tiles, (size_t)p->n_tiles));
+    int wanted = 4 * p->l->n_workers; /* items, so that there is something to share out */
+    while (p->tiles_per_block > 1 && w->n_items * ((p->n_tiles - 1) / p->tiles_per_block + 1) < wanted)
+        p->tiles_per_block = (p->tiles_per_block + 1) / 2;
+    p->n_blocks = (p->n_tiles - 1) / p->tiles_per_block + 1;
+    p->packed = !p->l->pool || p->l->n_workers == 1 || (int64_t)p->n_rows * w->cols <= SMALL_PACK;
+    for (int i = 0; p->packed && i < p->n_tiles * w->n_forms; i++) pack_tile(p, i);
+}
+
+void linear_run(Linear *l, const Weight *w, const Weight *bias, const LinearIo *io)
+{
+    CHECK(w->bands && (!bias || (bias->vector && bias->cols == w->rows)));
+    Product p = { .l = l, .w = w, .bias = bias ? bias->vector : NULL, .io = io };
+    if (w->plain) {
+        p.n_blocks = 1;
+        p.packed = true;
+        run_chunk(&p);
+        return;
+    }
+    for (int chunk = chunk_rows(w); p.row0 < io->n_rows; p.row0 += p.n_rows) {
+        p.n_rows = MIN(chunk, io->n_rows - p.row0);
+        plan_chunk(&p);
+        run_chunk(&p);
+    }
+}

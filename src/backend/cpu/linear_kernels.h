@@ -1,0 +1,67 @@
+/* linear_kernels.h - what a fast instruction set offers to linear.c: packing of activations and products of tiles.
+ *
+ * A tile is one panel of weights (panel.h) and 1 to tile_max tokens. Its activations are packed first, block of columns
+ * after block, the tokens of the tile side by side, so that a kernel reads one stream with constant distances:
+ *     ACT_F32   per column          [token] f32
+ *     ACT_BF16  per 2 columns       [token][2] bf16 (odd cols: the last is 0)
+ *     ACT_INT8  per 32 columns      [token][32] i8 a, [token] f32 d, [token] x, and if halves: [token] x of the second half
+ *               where x is the i32 -offset * sum(a), or if sums the f32 d * sum(a); of 16 columns each if halves
+ * with, per token and block: amax the largest magnitude; d = amax / 127, a = x * (127 / amax) rounded to nearest even;
+ * both zero if amax < ACT_TINY.
+ *
+ * The order of f32 operations for one output, block after block (i: integer sum of the block, offset taken off):
+ *     SCALE_F16, SCALE_K32  acc = fma(i * scale, d, acc)
+ *     SCALE_K16             acc = fma(fma(i1, scale1, i0 * scale0), d, acc)
+ *     has_min               acc = fma(min, x, acc), K16: for both halves in turn
+ * scale = d * sc and min = -(dmin * mn) of K-quants are f32 products. Every instruction set does exactly this, so their
+ * results are equal bit for bit; floats: acc = fma(w, x, acc) column after column. */
+#ifndef BACKEND_CPU_LINEAR_KERNELS_H
+#define BACKEND_CPU_LINEAR_KERNELS_H
+
+#include "backend/cpu/panel.h"
+
+#define ACT_TINY 1e-30f
+
+enum { TILE_MAX = 12 };
+
+typedef struct {
+    ActKind kind;
+    int offset;
+    bool halves, sums;
+} ActForm;
+
+static inline ActForm act_form(const PanelInfo *p)
+{
+    return (ActForm){ p->act, p->has_min ? 0 : p->offset, p->scale == SCALE_K16, p->has_min };
+}
+
+/* Bytes of one token in one block. */
+static inline int act_bytes(const ActForm *f)
+{
+    return f->kind == ACT_INT8 ? BLOCK_COLS + (f->halves ? 12 : 8) : 4;
+}
+
+typedef struct {
+    const uint8_t *w;   /* the panel, from its first block of this call */
+    const uint8_t *act; /* the tile's activations, from the same block */
+    int n_blocks;
+    float *carry;     /* [token][panel rows], 64-byte aligned: sums between the calls for one tile */
+    bool first, last; /* of the calls for one tile: start from zero; write out */
+    float *out;       /* [token] rows, out_stride apart */
+    size_t out_stride;
+    const float *bias; /* [n_rows], or NULL */
+    int n_rows;        /* valid ones of the panel */
+    bool add;          /* out += */
+} Tile;
+
+typedef void (*TileFn)(const Tile *t);
+
+typedef struct {
+    int tile_max; /* tokens, <= TILE_MAX */
+    void (*pack)(const ActForm *f, const float *in, size_t in_stride, int n_tok, int cols, uint8_t *out);
+    TileFn tile[PANEL_COUNT][TILE_MAX + 1]; /* [kind][tokens] */
+} LinearKernels;
+
+extern const LinearKernels linear_avx2, linear_avx512;
+
+#endif
