@@ -1,0 +1,33 @@
+/* simd.c - the plain table, and which table belongs to which instruction set. */
+#include "backend/cpu/simd.h"
+
+const Simd simd_plain = {
+    .name = "plain",
+    .norm = plain_norm,
+    .add = plain_add,
+    .scale = plain_scale,
+    .softcap = plain_softcap,
+    .rope = plain_rope,
+    .glu = plain_glu,
+    .kv_store = plain_kv_store,
+    .attend = plain_attend,
+    .argmax = plain_argmax,
+    .find_above = plain_find_above,
+    .sum_exp = plain_sum_exp,
+    .clean = plain_clean,
+    .weigh = plain_weigh,
+    .collect = plain_collect,
+};
+
+static const Simd *const tables[ISA_COUNT] = {
+    [ISA_PLAIN] = &simd_plain,
+#if 0 && RADISH_X86
+    [ISA_AVX2] = &simd_avx2,
+    [ISA_AVX512] = &simd_avx512,
+#endif
+};
+
+const Simd *simd_find(CpuIsa isa)
+{
+    return tables[isa];
+}

@@ -1,0 +1,104 @@
+/* simd.h - the inner loops of the CPU backend as a table of functions, one table per instruction set.
+ *
+ * The plain table is the definition: plain C loops. The fast tables compute the same thing to rounding, and are compared
+ * with it by tests/backend/test_ops.c. A table is chosen once, when the device is opened.
+ *
+ * The rule for all of them: what comes out for a row depends, bit for bit, on that row alone.
+ * Thread: any; no function here keeps anything. */
+#ifndef BACKEND_CPU_SIMD_H
+#define BACKEND_CPU_SIMD_H
+
+#include "backend/cpu/linear.h"
+
+enum {
+    KV_PAGE = 16,    /* tokens of a KV page: KV_PAGE_TOKENS of kv.h, which this layer may not see */
+    ATTN_PAGES = 16, /* pages of a block, see attend.h */
+    ATTN_BLOCK = ATTN_PAGES * KV_PAGE,
+    ATTN_ROWS = 12,     /* query rows of a tile at most */
+    ATTN_DIM_MAX = 512, /* of a head */
+    SAMPLE_BANDS = 4    /* see weigh */
+};
+
+/* The queries of one tile against one block of pages of one kv head.
+ * K of a page is [dim][16 tokens], V is [16 tokens][dim_pad]: a lane is a token for K and a dimension for V. */
+typedef struct {
+    int n_rows, n_pages;
+    int dim, dim_pad; /* dim_pad: rounded up to 16 */
+    DType dtype;      /* of K and V */
+    float softcap;
+    const void *k[ATTN_PAGES];
+    const void *v[ATTN_PAGES];
+    int from[ATTN_ROWS];   /* row r sees tokens [from, to) of the block; nothing outside may touch its result, */
+    int to[ATTN_ROWS];     /* not even a NaN */
+    const float *q;        /* [n_rows][dim_pad], scaled, zero beyond dim */
+    float *score;          /* [ATTN_ROWS][ATTN_BLOCK] room */
+    float *acc[ATTN_ROWS]; /* out: [dim_pad] sum of exp(s - max) * v */
+    float max[ATTN_ROWS];  /* out: -INFINITY when nothing is seen */
+    float sum[ATTN_ROWS];  /* out: sum of exp(s - max) */
+} AttnBlock;
+
+/* What weigh() learned besides the weights: how much lies at or above each of a few fixed weights. */
+typedef struct {
+    double total;              /* of all weights */
+    double mass[SAMPLE_BANDS]; /* of weights with (y - top) * inv_temp >= sample_band[i] */
+    int count[SAMPLE_BANDS];
+} Weighed;
+
+extern const float sample_band[SAMPLE_BANDS]; /* falling: -2, -5, ... */
+
+typedef struct {
+    const char *name;
+
+    /* out = in / rms(in) * (w + w_bias); out may be in */
+    void (*norm)(float *out, const float *in, const float *w, int n, float eps, float w_bias);
+    void (*add)(float *x, const float *y, int n);
+    void (*scale)(float *x, int n, float by);
+    void (*softcap)(float *x, int n, float cap);
+    /* turns the first 2 * half elements of a head; cos_sin is [half] cosines, then [half] sines */
+    void (*rope)(float *x, const float *cos_sin, int half, bool interleaved);
+    void (*glu)(float *out, const float *gate, const float *up, int n, GluAct act);
+
+    /* one token's k and v of one head into slot `slot` of a page; values beyond F16 saturate */
+    void (*kv_store)(void *k_page, void *v_page, const float *k, const float *v, int dim, int slot, DType dtype);
+    void (*attend)(AttnBlock *b);
+
+    /* index of the largest of x[0..n), the lowest of equals, NaN never; -1: all are NaN or -infinity */
+    int (*argmax)(const float *x, int n);
+    /* the lowest index >= from with x > t, or n */
+    int (*find_above)(const float *x, int from, int n, float t);
+    /* sum of exp(x - top), top being the largest; NaN counts as nothing */
+    double (*sum_exp)(const float *x, int n, float top);
+    /* y = x with NaN and what `allowed` (may be NULL) lacks as -infinity, and +infinity as the largest float */
+    void (*clean)(float *y, const float *x, const uint32_t *allowed, int n);
+    /* w = exp((y - top) * inv_temp), -infinity giving 0 */
+    void (*weigh)(float *w, const float *y, int n, float top, float inv_temp, Weighed *out);
+    /* ids and values with y >= t, in rising id order; returns how many */
+    int (*collect)(int32_t *ids, float *values, const float *y, int n, float t);
+} Simd;
+
+/* NULL: not in this build. */
+const Simd *simd_find(CpuIsa isa);
+
+extern const Simd simd_plain;
+#if 0 && RADISH_X86
+extern const Simd simd_avx2;
+extern const Simd simd_avx512;
+#endif
+
+/* The plain versions, which the plain table is made of and a fast table may borrow. */
+void plain_norm(float *out, const float *in, const float *w, int n, float eps, float w_bias);
+void plain_add(float *x, const float *y, int n);
+void plain_scale(float *x, int n, float by);
+void plain_softcap(float *x, int n, float cap);
+void plain_rope(float *x, const float *cos_sin, int half, bool interleaved);
+void plain_glu(float *out, const float *gate, const float *up, int n, GluAct act);
+void plain_kv_store(void *k_page, void *v_page, const float *k, const float *v, int dim, int slot, DType dtype);
+void plain_attend(AttnBlock *b);
+int plain_argmax(const float *x, int n);
+int plain_find_above(const float *x, int from, int n, float t);
+double plain_sum_exp(const float *x, int n, float top);
+void plain_clean(float *y, const float *x, const uint32_t *allowed, int n);
+void plain_weigh(float *w, const float *y, int n, float top, float inv_temp, Weighed *out);
+int plain_collect(int32_t *ids, float *values, const float *y, int n, float t);
+
+#endif
