@@ -5,17 +5,19 @@
  * every number of the block is made 1, the minimum what it gives when every number is 0. All formats are also
  * compared with the definition (ISA_PLAIN) within an error. With RADISH_BENCH=1 in the environment the program measures
  * instead of testing. */
-/* clang-format off: cmocka's fail() must come after ours, and needs these four */
-#include <cmocka.h>
-#include <math.h>
+/* cmocka's fail() must come after ours, and needs these four. */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "backend/cpu/linear.h"
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 /* clang-format on */
 
 /* ---- formats ---- */

@@ -172,7 +172,7 @@ static int chunk_rows(const Weight *w)
     return (int)MIN(MAX(rows, (size_t)CHUNK_MIN), (size_t)CHUNK_MAX) / TILE_MAX * TILE_MAX;
 }
 
-/* Makes room for products with w; for tiles of fewer tokens than TILE_MAX as well, as they only share out the same rows. */
+/* Makes room for products with w. */
 static void reserve(Linear *l, const Weight *w)
 {
     size_t floats = MAX((size_t)CHUNK_MAX * PANEL_ROWS_MAX, (size_t)w->cols);

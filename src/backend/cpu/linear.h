@@ -55,7 +55,8 @@ typedef struct {
     bool add; /* out += instead of out = */
 } LinearIo;
 
-/* out = in . w^T + bias; bias may be NULL, else a vector of linear_rows(w). in and out do not overlap. Allocates nothing. */
+/* out = in . w^T + bias; bias may be NULL, else a vector of linear_rows(w). in and out do not overlap.
+ * Allocates nothing. */
 void linear_run(Linear *l, const Weight *w, const Weight *bias, const LinearIo *io);
 
 #endif

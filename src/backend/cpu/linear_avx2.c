@@ -1,7 +1,7 @@
 /* linear_avx2.c - packing of activations and tile products for AVX2 with FMA and F16C.
  *
- * The panels, and the order of f32 operations, are those of the AVX-512 path; a panel's rows are taken in parts of 8 (16 for
- * floats), one after the other. There is no 8-bit product that sums into 32 bits: vpmaddubsw makes pairs in 16 bits.
+ * The panels, and the order of f32 operations, are those of the AVX-512 path; a panel's rows are taken in parts of 8
+ * (16 for floats), one after the other. There is no 8-bit product that sums into 32 bits: vpmaddubsw makes pairs in 16 bits.
  * For 4-, 5- and 6-bit numbers 4, 4 and 2 of these are added before they are widened (4 * 2 * 31 * 127 < 2^15). Numbers
  * of 8 bits (and codebook values) would overflow as unsigned, so their sign is moved to the activation.
  *
@@ -371,7 +371,7 @@ INLINE void tile_float(PanelKind k, int n, int part, const Tile *t)
         for (int part = 0; part < 2; part++) tile_float(PANEL_##kind, n, part, t);                                     \
     }
 
-/* The numbers of panel.c's table, here as constants; bits, codebook, has_min, offset, scale, unit, header, block, act */
+/* The numbers of panel.c's table as constants: bits, codebook, has_min, offset, scale, unit, header, block, act. */
 /* clang-format off */
 TOKENS(FLOAT_FN, F32)
 TOKENS(FLOAT_FN, F16)

@@ -360,7 +360,7 @@ INLINE void tile_float(PanelKind k, int n, const Tile *t)
         tile_float(PANEL_##kind, n, t);                                                                                \
     }
 
-/* The numbers of panel.c's table, here as constants; bits, codebook, has_min, offset, scale, unit, header, block, act */
+/* The numbers of panel.c's table as constants: bits, codebook, has_min, offset, scale, unit, header, block, act. */
 /* clang-format off */
 TOKENS(FLOAT_FN, F32)
 TOKENS(FLOAT_FN, F16)

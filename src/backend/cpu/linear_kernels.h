@@ -4,8 +4,9 @@
  * after block, the tokens of the tile side by side, so that a kernel reads one stream with constant distances:
  *     ACT_F32   per column          [token] f32
  *     ACT_BF16  per 2 columns       [token][2] bf16 (odd cols: the last is 0)
- *     ACT_INT8  per 32 columns      [token][32] i8 a, [token] f32 d, [token] x, and if halves: [token] x of the second half
- *               where x is the i32 -offset * sum(a), or if sums the f32 d * sum(a); of 16 columns each if halves
+ *     ACT_INT8  per 32 columns      [token][32] i8 a, [token] f32 d, [token] x, and if halves: [token] x2
+ *               where x is the i32 -offset * sum(a), or if sums the f32 d * sum(a); if halves, of the first 16 columns,
+ *               and x2 of the others
  * with, per token and block: amax the largest magnitude; d = amax / 127, a = x * (127 / amax) rounded to nearest even;
  * both zero if amax < ACT_TINY.
  *

@@ -7,7 +7,7 @@
  * Floats: [col][32 rows]; bf16 in pairs of columns: [col / 2][32 rows][2].
  *
  * Block formats: units of `unit_blocks` blocks of 32 columns. A unit is a header (scales and minima of its blocks) and
- * then the numbers q of each block, unsigned, as 32-bit words of 4 columns: word (g, r) holds columns 4g..4g+3 of row r.
+ * then the numbers q of each block, unsigned, as 32-bit words: word (g, r) holds columns 4g..4g+3 of row r.
  *     4 bits: [g 0..3][16 rows] words: low nibbles are group g, high nibbles group g + 4
  *     5 bits: the same, then [g 0..7] 64-bit masks: bit 4r + i is the fifth bit of column 4g + i of row r
  *     6 bits: the same, then [h 0..1][16 rows] words: bits 2j, 2j+1 of a byte are the upper bits of group 4h + j
@@ -15,8 +15,8 @@
  * Headers: SCALE_F16  [block] { f16 scale[16]; f16 min[16] if has_min }
  *          SCALE_K32  f16 d[16]; f16 dmin[16]; i8 or u8 sc[8 blocks][16]; u8 mn[8][16] if has_min
  *          SCALE_K16  the same with 16 half blocks instead of 8 blocks
- * Value of a number: (q - offset) * scale (+ min), or d * sc * (q - offset) (- dmin * mn). Everything that the file says
- * is kept exactly. All units but the last are whole; sizes are multiples of 64 bytes, so every word row is aligned.
+ * Value of a number: (q - offset) * scale (+ min), or d * sc * (q - offset) (- dmin * mn). Everything that the file
+ * says is kept exactly. All units but the last are whole; sizes are multiples of 64 bytes, so every word row is aligned.
  *
  * Pure functions; any thread. */
 #ifndef BACKEND_CPU_PANEL_H
