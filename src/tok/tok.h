@@ -28,8 +28,8 @@ void tok_encode(const Tokenizer *t, Str text, int flags, Ids *out);
 /* Appends the text of ids: what `decode` gives, with special tokens left out or not. Unknown ids give nothing. */
 void tok_decode(const Tokenizer *t, const int32_t *ids, size_t n, bool skip_special, Buf *out);
 
-int tok_n_vocab(const Tokenizer *t);             /* highest id + 1 */
-Str tok_piece(const Tokenizer *t, int32_t id);   /* raw bytes that the id stands for; empty if none. Borrowed */
+int tok_n_vocab(const Tokenizer *t);           /* highest id + 1 */
+Str tok_piece(const Tokenizer *t, int32_t id); /* raw bytes that the id stands for; empty if none. Borrowed */
 bool tok_is_special(const Tokenizer *t, int32_t id);
 int32_t tok_find(const Tokenizer *t, Str piece); /* id of a token or added token by its exact text, -1: none */
 int32_t tok_bos(const Tokenizer *t);             /* -1: none */
@@ -47,8 +47,8 @@ Str tok_special_text(const Tokenizer *t, const char *role);
 typedef struct {
     const Tokenizer *t;
     bool skip_special;
-    bool started;        /* a leading space has been dealt with */
-    uint8_t tail[8];     /* bytes of an unfinished character */
+    bool started;    /* a leading space has been dealt with */
+    uint8_t tail[8]; /* bytes of an unfinished character */
     int n_tail;
 } TokStream;
 

@@ -1,0 +1,351 @@
+/* bpe.c - byte pair encoding: merge the adjacent pair of lowest rank, leftmost first, until none is left.
+ *
+ * One table of pairs serves every kind of file: merge lists give it directly; rank files (tiktoken, tekken) and
+ * SentencePiece's scores become pairs when the file is read, one for each way to cut a piece in two pieces.
+ * A word goes three ways, all with the same outcome:
+ *   - up to 15 bytes: looked up in the scratch's word cache first, direct-mapped, so a hit costs one cache line;
+ *   - up to SMALL symbols: arrays with the ranks kept beside them, the lowest found by looking at all;
+ *   - longer: a linked list and a heap of (rank, position), stale entries skipped when they come up: n log n.
+ * Thread: any, one Enc each. */
+#include "tok/parts.h"
+#include "tok/unicode.h"
+
+enum { SMALL = 40 };
+#define NO_RANK UINT32_MAX
+#define NO_KEY  UINT64_MAX
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are read as little-endian integers");
+
+/* ---- the pair table ---- */
+
+static inline uint64_t pair_key(int32_t left, int32_t right)
+{
+    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
+
+static inline size_t pair_home(const Bpe *b, uint64_t key)
+{
+    return (size_t)((key * 0x9E3779B97F4A7C15u) >> 32 ^ key * 0x9E3779B1u) & b->mask;
+}
+
+static inline const Pair *pair_find(const Bpe *b, int32_t left, int32_t right)
+{
+    uint64_t key = pair_key(left, right);
+    for (size_t i = pair_home(b, key);; i = (i + 1) & b->mask) {
+        if (b->pairs[i].key == key) return &b->pairs[i];
+        if (b->pairs[i].key == NO_KEY) return NULL;
+    }
+}
+
+void bpe_reserve(Bpe *b, size_t n)
+{
+    size_t cap = 16;
+    while (cap < n * 2) cap *= 2;
+    b->pairs = mem_alloc_array(cap, sizeof *b->pairs);
+    memset(b->pairs, 0xFF, cap * sizeof *b->pairs);
+    b->mask = cap - 1;
+    b->n_pairs = 0;
+}
+
+void bpe_add(Bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t id)
+{
+    uint64_t key = pair_key(left, right);
+    size_t i = pair_home(b, key);
+    while (b->pairs[i].key != NO_KEY && b->pairs[i].key != key) i = (i + 1) & b->mask;
+    if (b->pairs[i].key == NO_KEY) {
+        b->n_pairs++;
+        CHECK(b->n_pairs < b->mask);
+    }
+    b->pairs[i] = (Pair){ .key = key, .rank = rank, .id = id };
+}
+
+void bpe_free(Bpe *b)
+{
+    mem_free(b->pairs);
+}
+
+uint32_t score_rank(float score)
+{
+    uint32_t u;
+    memcpy(&u, &score, sizeof u);
+    u = u >> 31 ? ~u : u | 1u << 31; /* as integers these are in the order of the floats */
+    u = ~u;
+    return u == NO_RANK ? NO_RANK - 1 : u;
+}
+
+/* Visits every cut of every model piece into two model pieces; counts them, or adds them to the table. */
+static size_t each_cut(Tokenizer *t, const uint32_t *rank, bool add)
+{
+    size_t n = 0;
+    for (int32_t id = 0; id < t->n_vocab; id++) {
+        Str s = piece_text(t, id);
+        if (!(t->pieces[id].flags & PIECE_MODEL) || rank[id] == NO_RANK) continue;
+        for (size_t cut = 1; cut < s.n; cut++) {
+            if (!t->byte_level && ((uint8_t)s.p[cut] & 0xC0) == 0x80) continue;
+            int32_t left = vocab_find(t, str_cut(s, 0, cut));
+            if (left < 0) continue;
+            int32_t right = vocab_find(t, str_cut(s, cut, s.n));
+            if (right < 0) continue;
+            n++;
+            if (add) bpe_add(&t->bpe, left, right, rank[id], id);
+        }
+    }
+    return n;
+}
+
+void bpe_pairs_from_ranks(Tokenizer *t, const uint32_t *rank)
+{
+    bpe_reserve(&t->bpe, each_cut(t, rank, false));
+    each_cut(t, rank, true);
+}
+
+/* ---- merging ---- */
+
+/* Merges id[0..n) in place, n <= SMALL; returns how many are left. */
+static size_t merge_small(const Bpe *b, int32_t *id, size_t n)
+{
+    uint32_t rank[SMALL];
+    int32_t made[SMALL];
+    for (size_t i = 0; i + 1 < n; i++) {
+        const Pair *p = pair_find(b, id[i], id[i + 1]);
+        rank[i] = p ? p->rank : NO_RANK;
+        made[i] = p ? p->id : 0;
+    }
+    while (n > 1) {
+        size_t at = 0;
+        for (size_t i = 1; i + 1 < n; i++)
+            if (rank[i] < rank[at]) at = i;
+        if (rank[at] == NO_RANK) break;
+        id[at] = made[at];
+        n--;
+        for (size_t i = at + 1; i < n; i++) {
+            id[i] = id[i + 1];
+            rank[i] = rank[i + 1];
+            made[i] = made[i + 1];
+        }
+        for (size_t i = at ? at - 1 : 0; i <= at && i + 1 < n; i++) {
+            const Pair *p = pair_find(b, id[i], id[i + 1]);
+            rank[i] = p ? p->rank : NO_RANK;
+            made[i] = p ? p->id : 0;
+        }
+    }
+    return n;
+}
+
+typedef struct {
+    int32_t id, made;
+    uint32_t rank; /* of the pair with the next symbol */
+    uint32_t prev, next;
+} Node;
+
+typedef struct {
+    uint64_t *e; /* rank << 32 | position */
+    size_t n;
+} Heap;
+
+static void heap_down(Heap *h, size_t i)
+{
+    uint64_t x = h->e[i];
+    for (size_t child; (child = 2 * i + 1) < h->n; i = child) {
+        if (child + 1 < h->n && h->e[child + 1] < h->e[child]) child++;
+        if (h->e[child] >= x) break;
+        h->e[i] = h->e[child];
+    }
+    h->e[i] = x;
+}
+
+static void heap_push(Heap *h, uint64_t x)
+{
+    size_t i = h->n++;
+    for (; i > 0 && h->e[(i - 1) / 2] > x; i = (i - 1) / 2) h->e[i] = h->e[(i - 1) / 2];
+    h->e[i] = x;
+}
+
+static uint64_t heap_pop(Heap *h)
+{
+    uint64_t top = h->e[0];
+    h->e[0] = h->e[--h->n];
+    heap_down(h, 0);
+    return top;
+}
+
+/* Works out the pair at i and its successor; true if it can merge. */
+static bool rate(const Bpe *b, Node *node, uint32_t i, uint32_t end)
+{
+    const Pair *p = node[i].next == end ? NULL : pair_find(b, node[i].id, node[node[i].next].id);
+    node[i].rank = p ? p->rank : NO_RANK;
+    if (p) node[i].made = p->id;
+    return p != NULL;
+}
+
+/* As merge_small for any n; work holds n nodes and 3 n heap entries (each merge takes one out and adds at most two). */
+static size_t merge_large(const Bpe *b, int32_t *id, size_t n, void *work)
+{
+    Node *node = work;
+    Heap heap = { .e = (uint64_t *)(void *)(node + n) };
+    uint32_t end = (uint32_t)n;
+    for (uint32_t i = 0; i < end; i++) node[i] = (Node){ .id = id[i], .prev = i - 1, .next = i + 1 };
+    for (uint32_t i = 0; i < end; i++)
+        if (rate(b, node, i, end)) heap.e[heap.n++] = (uint64_t)node[i].rank << 32 | i;
+    for (size_t i = heap.n / 2; i-- > 0;) heap_down(&heap, i);
+    while (heap.n) {
+        uint64_t top = heap_pop(&heap);
+        uint32_t at = (uint32_t)top, next = node[at].next;
+        if (node[at].rank != top >> 32) continue; /* this pair changed since it was pushed, or is gone */
+        node[at].id = node[at].made;
+        node[next].rank = NO_RANK;
+        node[at].next = node[next].next;
+        if (node[at].next != end) node[node[at].next].prev = at;
+        if (rate(b, node, at, end)) heap_push(&heap, (uint64_t)node[at].rank << 32 | at);
+        uint32_t prev = node[at].prev;
+        if (at > 0 && rate(b, node, prev, end)) heap_push(&heap, (uint64_t)node[prev].rank << 32 | prev);
+    }
+    size_t left = 0;
+    for (uint32_t i = 0; i != end; i = node[i].next) id[left++] = node[i].id;
+    return left;
+}
+
+/* ---- symbols ---- */
+
+/* Where a piece's symbols are gathered: unknown ones wait in unk, so that neighbours can be fused. */
+typedef struct {
+    int32_t *id;
+    size_t n;
+    bool unk;
+} Symbols;
+
+static inline void add_symbol(const Tokenizer *t, Symbols *out, int32_t id)
+{
+    if (out->unk) out->id[out->n++] = t->unk;
+    out->unk = false;
+    out->id[out->n++] = id;
+}
+
+static void add_unknown(const Tokenizer *t, Symbols *out)
+{
+    if (t->unk < 0) return; /* nothing stands for it: it is dropped before its neighbours merge */
+    if (out->unk && !t->bpe.fuse_unk) out->id[out->n++] = t->unk;
+    out->unk = true;
+}
+
+/* The <0xNN> pieces of a character; false if one is missing. */
+static bool add_bytes(const Bpe *b, Symbols *out, Str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (b->byte_id[(uint8_t)s.p[i]] < 0) return false;
+    for (size_t i = 0; i < s.n; i++) out->id[out->n++] = b->byte_id[(uint8_t)s.p[i]];
+    return true;
+}
+
+static void symbols_of_bytes(const Tokenizer *t, Str piece, Symbols *out)
+{
+    for (size_t i = 0; i < piece.n; i++) {
+        int32_t id = t->bpe.byte_id[(uint8_t)piece.p[i]];
+        if (id >= 0)
+            add_symbol(t, out, id);
+        else
+            add_unknown(t, out);
+    }
+}
+
+/* The character at [i, i + len) with the prefix of inner ones and the suffix of the last one. */
+static Str dressed(const Bpe *b, Str piece, size_t i, size_t len, Buf *tmp)
+{
+    bool inner = i > 0 && b->prefix.n, last = i + len == piece.n && b->suffix.n;
+    if (!inner && !last) return str_cut(piece, i, i + len);
+    buf_clear(tmp);
+    if (inner) buf_str(tmp, b->prefix);
+    buf_add(tmp, piece.p + i, len);
+    if (last) buf_str(tmp, b->suffix);
+    return buf_view(tmp);
+}
+
+static void symbols_of_chars(const Tokenizer *t, Str piece, Symbols *out, Buf *tmp)
+{
+    for (size_t i = 0, len; i < piece.n; i += len) {
+        (void)uni_get(piece.p + i, &len);
+        Str s = dressed(&t->bpe, piece, i, len, tmp);
+        int32_t id = vocab_find(t, s);
+        if (id >= 0)
+            add_symbol(t, out, id);
+        else if (!t->bpe.byte_fallback || !add_bytes(&t->bpe, out, s))
+            add_unknown(t, out);
+    }
+}
+
+/* ---- words ---- */
+
+static void encode_slow(Enc *e, Str piece)
+{
+    const Tokenizer *t = e->t;
+    const Bpe *b = &t->bpe;
+    if (b->whole_first) {
+        int32_t id = vocab_find(t, piece);
+        if (id >= 0) {
+            ids_push(e->out, id);
+            return;
+        }
+    }
+    /* An unknown character may bring a waiting unk with it, and a dressed one more bytes than it has. */
+    size_t room = 2 * piece.n + b->prefix.n * piece.n + b->suffix.n + 2;
+    bool small = room <= SMALL;
+    int32_t stack[SMALL];
+    Symbols out = { .id = stack };
+    if (!small) out.id = enc_work(e, room * sizeof *out.id);
+    if (t->byte_level)
+        symbols_of_bytes(t, piece, &out);
+    else
+        symbols_of_chars(t, piece, &out, &e->s->marked);
+    if (out.unk) out.id[out.n++] = t->unk;
+    ids_reserve(e->out, out.n);
+    if (out.n <= SMALL) {
+        ids_add(e->out, out.id, merge_small(b, out.id, out.n));
+        return;
+    }
+    size_t at = e->out->n; /* the symbols move to the output, so that the work memory is free */
+    ids_add(e->out, out.id, out.n);
+    void *work = enc_work(e, out.n * (sizeof(Node) + 3 * sizeof(uint64_t)));
+    e->out->n = at + merge_large(b, e->out->p + at, out.n, work);
+}
+
+/* Reads n <= 15 bytes as a key that is equal for equal words only. */
+static inline void word_key(const Enc *e, Str w, uint64_t *lo, uint64_t *hi)
+{
+    uint64_t k[2] = { 0, 0 };
+    if (w.p <= e->safe) {
+        memcpy(k, w.p, 16);
+        uint64_t low = w.n >= 8 ? ~0ull : (1ull << 8 * w.n) - 1;
+        uint64_t high = w.n > 8 ? (1ull << 8 * (w.n - 8)) - 1 : 0;
+        k[0] &= low;
+        k[1] &= high;
+    } else {
+        memcpy(k, w.p, w.n);
+    }
+    *lo = k[0];
+    *hi = k[1] | (uint64_t)w.n << 56;
+}
+
+void bpe_encode(Enc *e, Str piece)
+{
+    if (piece.n > CACHE_WORD) {
+        encode_slow(e, piece);
+        return;
+    }
+    uint64_t lo, hi;
+    word_key(e, piece, &lo, &hi);
+    uint64_t h = (lo ^ hi * 0x9E3779B97F4A7C15u) * 0xBF58476D1CE4E5B9u;
+    CacheSlot *slot = &e->s->cache[(h ^ h >> 32) >> 16 & (CACHE_SLOTS - 1)];
+    Ids *out = e->out;
+    if (slot->lo == lo && slot->hi == hi) {
+        if (out->cap - out->n < CACHE_IDS) ids_reserve(out, CACHE_IDS);
+        memcpy(out->p + out->n, slot->ids, sizeof slot->ids);
+        out->n += (size_t)slot->n;
+        return;
+    }
+    size_t before = out->n;
+    encode_slow(e, piece);
+    size_t n = out->n - before;
+    if (n > CACHE_IDS) return;
+    *slot = (CacheSlot){ .lo = lo, .hi = hi, .n = (int32_t)n };
+    if (n) memcpy(slot->ids, out->p + before, n * sizeof *slot->ids);
+}

@@ -1,0 +1,98 @@
+/* family.c - what a GGUF file leaves out because every program is expected to know it: how the family named by
+ * tokenizer.ggml.pre splits and normalizes text, and which tokens end a turn.
+ *
+ * A name that is not here is refused: a wrong split gives wrong ids and no error. */
+#include "tok/parts.h"
+
+enum { NFC = 1, WHOLE = 2, BOS = 4 };
+
+typedef struct {
+    ScanFn scan[3];       /* splits, each on the pieces of the one before */
+    const char *regex[6]; /* or patterns for the regex engine */
+    int flags;
+    const char *names; /* separated by spaces */
+} Family;
+
+/* clang-format off */
+static const Family families[] = {
+    { { scan_gpt2 }, { 0 }, 0,
+      "gpt-2 gpt2 phi-2 jina-es jina-de jina-v1-en jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert exaone-moe mpt olmo roberta-bpe "
+      "gigachat whisper" },
+    { { scan_digits_gpt2 }, { 0 }, 0, "smollm starcoder refact command-r codeshell exaone minerva-7b minerva" },
+    { { scan_llama3 }, { 0 }, WHOLE | BOS, "llama3 llama-v3 llama-bpe falcon3 falcon-h1 lfm2 midm-2.0" },
+    { { scan_llama3 }, { 0 }, 0, "dbrx smaug-bpe chatglm-bpe glm4 phi-4 megrez" },
+    { { scan_qwen2 }, { 0 }, NFC, "qwen2 deepseek-r1-qwen stablelm2 megrez kormo hunyuan" },
+    { { scan_qwen35 }, { 0 }, NFC, "qwen35 qwen3.5" },
+    { { scan_o200k }, { 0 }, 0, "gpt-4o llama4 kanana2 minimax-m2 o200k gpt-oss" },
+    { { scan_tekken }, { 0 }, WHOLE | BOS, "tekken" },
+    { { scan_numbers3, scan_cjk, scan_deepseek3 }, { 0 }, 0, "deepseek-v3 deepseek-r1 hunyuan-dense joyai-llm" },
+    { { scan_kimi }, { 0 }, 0, "kimi-k2" },
+    { { 0 }, { "[\\p{P}\\$\\+<=>\\^~\\|`]+", "@gpt2", "[0-9][0-9][0-9]" }, 0, "falcon" },
+    { { 0 }, { "[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "[\xE4\xB8\x80-\xE9\xBE\xA5\xE0\xA0\x80-\xE4\xB8\x80\xEA\xB0\x80-\xED\x9F\xBF]+",
+               "\\p{N}" }, 0, "deepseek-coder" },
+    { { 0 }, { "[\\r\\n]",
+               "\\s?[A-Za-z\xC2\xB5\xC3\x80-\xC3\x96\xC3\x98-\xC3\xB6\xC3\xB8-\xC6\xBA\xC6\xBC-\xC6\xBF\xC7\x84-\xCA\x93\xCA\x95-\xCA\xAF"
+               "\xCD\xB0-\xCD\xB3\xCD\xB6\xCD\xB7\xCD\xBB-\xCD\xBD\xCD\xBF\xCE\x86\xCE\x88-\xCE\x8A\xCE\x8C\xCE\x8E-\xCE\xA1\xCE\xA3-\xCF\xB5"
+               "\xCF\xB7-\xD2\x81\xD2\x8A-\xD4\xAF\xD4\xB1-\xD5\x96\xE1\x82\xA0-\xE1\x83\x85\xE1\x8E\xA0-\xE1\x8F\xB5\xE1\x8F\xB8-\xE1\x8F\xBD"
+               "\xE1\xB2\x90-\xE1\xB2\xBA\xE1\xB2\xBD-\xE1\xB2\xBF\xE1\xB4\x80-\xE1\xB4\xAB\xE1\xB5\xAB-\xE1\xB5\xB7\xE1\xB5\xB9-\xE1\xB6\x9A"
+               "\xE1\xB8\x80-\xE1\xBC\x95\xE1\xBC\x98-\xE1\xBC\x9D\xE1\xBC\xA0-\xE1\xBD\x85\xE1\xBD\x88-\xE1\xBD\x8D\xE1\xBD\x90-\xE1\xBD\x97"
+               "\xE1\xBD\x99\xE1\xBD\x9B\xE1\xBD\x9D\xE1\xBD\x9F-\xE1\xBD\xBD\xE1\xBE\x80-\xE1\xBE\xB4\xE1\xBE\xB6-\xE1\xBE\xBC\xE1\xBE\xBE"
+               "\xE1\xBF\x82-\xE1\xBF\x84\xE1\xBF\x86-\xE1\xBF\x8C\xE1\xBF\x90-\xE1\xBF\x93\xE1\xBF\x96-\xE1\xBF\x9B\xE1\xBF\xA0-\xE1\xBF\xAC"
+               "\xE1\xBF\xB2-\xE1\xBF\xB4\xE1\xBF\xB6-\xE1\xBF\xBC\xE2\x84\x82\xE2\x84\x87\xE2\x84\x8A-\xE2\x84\x93\xE2\x84\x95\xE2\x84\x99-"
+               "\xE2\x84\x9D\xE2\x84\xA4\xE2\x84\xA6\xE2\x84\xA8\xE2\x84\xAA-\xE2\x84\xAD\xE2\x84\xAF-\xE2\x84\xB4\xE2\x84\xB9\xE2\x84\xBC-"
+               "\xE2\x84\xBF\xE2\x85\x85-\xE2\x85\x89\xE2\x85\x8E\xE2\x86\x83\xE2\x86\x84\xE2\xB0\x80-\xE2\xB1\xBB\xE2\xB1\xBE-\xE2\xB3\xA4"
+               "\xE2\xB3\xAB-\xE2\xB3\xAE\xE2\xB3\xB2\xE2\xB3\xB3\xEA\x99\x80-\xEA\x99\xAD\xEA\x9A\x80-\xEA\x9A\x9B\xEA\x9C\xA2-\xEA\x9D\xAF"
+               "\xEA\x9D\xB1-\xEA\x9E\x87\xEA\x9E\x8B-\xEA\x9E\x8E\xEA\xAD\xB0-\xEA\xAE\xBF\xEF\xAC\x80-\xEF\xAC\x86\xEF\xAC\x93-\xEF\xAC\x97"
+               "\xEF\xBC\xA1-\xEF\xBC\xBA\xEF\xBD\x81-\xEF\xBD\x9A\xF0\x90\x90\x80-\xF0\x90\x91\x8F\xF0\x90\x92\xB0-\xF0\x90\x93\x93"
+               "\xF0\x90\x93\x98-\xF0\x90\x93\xBB\xF0\x90\xB2\x80-\xF0\x90\xB2\xB2\xF0\x90\xB3\x80-\xF0\x90\xB3\xB2\xF0\x91\xA2\xA0-"
+               "\xF0\x91\xA3\x9F\xF0\x9E\xA4\x80-\xF0\x9E\xA5\x83]+",
+               "\\s?[!-/:-~\xEF\xBC\x81-\xEF\xBC\x8F\xEF\xBC\x9A-\xEF\xBD\x9E\xE2\x80\x98-\xE2\x80\x9F\xE3\x80\x80-\xE3\x80\x82]+",
+               "\\s+$", "[\xE4\xB8\x80-\xE9\xBE\xA5\xE0\xA0\x80-\xE4\xB8\x80\xEA\xB0\x80-\xED\x9F\xBF]+", "\\p{N}+" }, 0, "deepseek-llm" },
+};
+
+static const char *const stops[] = {
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>", "<turn|>", "<|endoftext|>", "</s>", "<|eom_id|>",
+    "[EOS]", "[EOT]", "<|end_of_text|>", "<end_of_utterance>", "<|eot|>", "<|eom|>", "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+    "<eos>", "<EOT>", "_<EOT>", "<|END_OF_TURN_TOKEN|>",
+};
+/* clang-format on */
+
+bool family_is_stop(Str text)
+{
+    for (size_t i = 0; i < COUNT(stops); i++)
+        if (str_is(text, stops[i])) return true;
+    return false;
+}
+
+static bool has_name(const char *names, Str name)
+{
+    Str all = str_of(names);
+    for (size_t at = 0; name.n && (at = str_find(all, name, at)) != SIZE_MAX; at++) {
+        bool starts = at == 0 || all.p[at - 1] == ' ';
+        bool ends = at + name.n == all.n || all.p[at + name.n] == ' ';
+        if (starts && ends) return true;
+    }
+    return false;
+}
+
+bool family_pre(Tokenizer *t, Str name)
+{
+    const Family *f = families;
+    while (f < families + COUNT(families) && !has_name(f->names, name)) f++;
+    if (f == families + COUNT(families)) return false;
+    for (size_t i = 0; i < COUNT(f->scan) && f->scan[i]; i++)
+        t->splits[t->n_splits++] = (SplitStep){ .kind = SPLIT_SCAN, .scan = f->scan[i] };
+    for (size_t i = 0; i < COUNT(f->regex) && f->regex[i]; i++) {
+        if (strcmp(f->regex[i], "@gpt2") == 0) {
+            t->splits[t->n_splits++] = (SplitStep){ .kind = SPLIT_SCAN, .scan = scan_gpt2 };
+            continue;
+        }
+        Regex *regex = regex_new(str_of(f->regex[i]), NULL);
+        CHECK(regex);
+        t->splits[t->n_splits++] = (SplitStep){ .kind = SPLIT_REGEX, .behavior = ISOLATED, .regex = regex };
+    }
+    if (f->flags & NFC) t->norms[t->n_norms++] = (NormStep){ .kind = NORM_NFC };
+    t->bpe.whole_first = f->flags & WHOLE;
+    if (f->flags & BOS) t->add_bos = true;
+    return true;
+}

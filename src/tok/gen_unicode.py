@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Write unicode.tab.c: the character classes that tokenizers ask for, from Unicode 16.0.
+
+Usage: gen_unicode.py > unicode.tab.c      (needs unicodedata2==16.0.0 for categories; regex for scripts and Alphabetic)
+
+Unicode 16.0 is what the regex engine of Hugging Face `tokenizers` 0.20 to 0.23 knows, checked over every code point; a
+newer table would cut newly assigned letters differently from what models were trained with.
+"""
+import sys
+import unicodedata
+
+import regex
+import unicodedata2
+
+assert unicodedata.unidata_version == "14.0.0", "run by Python 3.11: what is new since Unicode 14 is listed"
+assert unicodedata2.unidata_version == "16.0.0", unicodedata2.unidata_version
+
+SPACES = {*range(9, 14), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000}
+HAN = regex.compile(r"\p{Script=Han}")
+ALPHABETIC = regex.compile(r"\p{Alphabetic}")
+BLOCK = 128
+
+
+def bits(cp):
+    """The class word of a code point; the order of bits is that of the enum in unicode.h."""
+    char = chr(cp)
+    cat = unicodedata2.category(char)
+    assigned = cat != "Cn"
+    word = cat[0] == "M" or cat in ("Nd", "Pc") or (assigned and ALPHABETIC.match(char)) or cp in (0x200C, 0x200D)
+    flags = [cat[0] == "L", cat[0] == "N", cat[0] == "M", cat[0] == "P", cat[0] == "S", cat in ("Lu", "Lt"), cat == "Ll",
+             cat in ("Lm", "Lo"), cp in SPACES, assigned and HAN.match(char), word, cat == "Mn", cat[0] == "C", cat == "Nd"]
+    return sum(1 << i for i, f in enumerate(flags) if f)
+
+
+def rows(values, width, form):
+    for i in range(0, len(values), width):
+        yield "    " + ", ".join(form % v for v in values[i:i + width]) + ","
+
+
+def main():
+    words = [0x1000 if 0xD800 <= cp < 0xE000 else bits(cp) for cp in range(0x110000)]
+    classes = sorted(set(words))
+    code = {w: i for i, w in enumerate(classes)}
+    assert len(classes) <= 256
+    blocks, index = [], []
+    seen = {}
+    for start in range(0, 0x110000, BLOCK):
+        block = tuple(code[w] for w in words[start:start + BLOCK])
+        if block not in seen:
+            seen[block] = len(blocks)
+            blocks.append(block)
+        index.append(seen[block])
+    flat = [v for b in blocks for v in b]
+    news = []  # ranges of one class word, assigned after the Unicode version of this Python (14.0)
+    for cp in range(0x110000):
+        if unicodedata.category(chr(cp)) == "Cn" and unicodedata2.category(chr(cp)) != "Cn":
+            if news and news[-1][1] == cp - 1 and words[cp] == words[cp - 1]:
+                news[-1][1] = cp
+            else:
+                news.append([cp, cp])
+    out = ["/* unicode.tab.c - made by gen_unicode.py from Unicode 16.0; do not edit. */", "/* clang-format off */",
+           '#include "tok/unicode.h"', "",
+           "const uint16_t uni_ascii[128] = {", *rows(words[:128], 16, "0x%04x"), "};",
+           f"const uint16_t uni_classes[{len(classes)}] = {{", *rows(classes, 16, "0x%04x"), "};",
+           f"const uint16_t uni_index[{len(index)}] = {{", *rows(index, 24, "%d"), "};",
+           f"const uint8_t uni_blocks[{len(flat)}] = {{", *rows(flat, 32, "%d"), "};",
+           f"const size_t uni_n_news = {len(news)};",
+           f"const uint32_t uni_news[{len(news)}][2] = {{", *rows(["{0x%x, 0x%x}" % (a, b) for a, b in news], 8, "%s"), "};"]
+    sys.stdout.write("\n".join(out) + "\n")
+
+
+if __name__ == "__main__":
+    main()

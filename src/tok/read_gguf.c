@@ -1,0 +1,275 @@
+/* read_gguf.c - a tokenizer from GGUF metadata (tokenizer.ggml.*). Keys and defaults: those llama.cpp writes and assumes.
+ * Errors name the key. */
+#include "base/utf8.h"
+#include "tok/parts.h"
+
+#define KEY(name) "tokenizer.ggml." name
+
+enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE };
+
+static Str text_at(Checkpoint *c, const char *key)
+{
+    Str s = { 0 };
+    const Meta *m = load_meta_find(c, key);
+    if (m && !load_meta_str(m, 0, &s)) s = (Str){ 0 };
+    return s;
+}
+
+static bool flag_at(Checkpoint *c, const char *key, bool otherwise)
+{
+    const Meta *m = load_meta_find(c, key);
+    bool value;
+    return m && load_meta_bool(m, 0, &value) ? value : otherwise;
+}
+
+static int32_t id_at(Checkpoint *c, const Tokenizer *t, const char *key, int32_t otherwise)
+{
+    const Meta *m = load_meta_find(c, key);
+    int64_t id;
+    if (!m || !load_meta_i64(m, 0, &id)) return otherwise < t->n_vocab ? otherwise : -1;
+    return id >= 0 && id < t->n_vocab ? (int32_t)id : -1;
+}
+
+/* ---- tokens ---- */
+
+typedef struct {
+    const Meta *tokens, *types, *scores;
+    Buf bytes;
+} Source;
+
+static Status open_source(Checkpoint *c, Source *s, Err *err)
+{
+    *s = (Source){ .tokens = load_meta_find(c, KEY("tokens")),
+                   .types = load_meta_find(c, KEY("token_type")),
+                   .scores = load_meta_find(c, KEY("scores")) };
+    if (!s->tokens || s->tokens->type != META_ARRAY || s->tokens->elem != META_STRING)
+        return fail(err, E_CORRUPT, KEY("tokens") " is missing or no array of strings");
+    size_t n = s->tokens->count;
+    if (n == 0 || n > MAX_VOCAB) return fail(err, E_LIMIT, KEY("tokens") " has %zu tokens, not 1 to %d", n, MAX_VOCAB);
+    if (s->types && (s->types->type != META_ARRAY || s->types->count != n))
+        return fail(err, E_CORRUPT, KEY("token_type") " does not have one entry for each of %zu tokens", n);
+    if (s->scores && (s->scores->type != META_ARRAY || s->scores->count != n))
+        return fail(err, E_CORRUPT, KEY("scores") " does not have one entry for each of %zu tokens", n);
+    return OK;
+}
+
+static int type_of(const Source *s, size_t id)
+{
+    int64_t type = TYPE_NORMAL;
+    if (s->types && !load_meta_i64(s->types, id, &type)) type = TYPE_NORMAL;
+    return (int)type;
+}
+
+/* Puts piece id in: as the model's own, as an added token, or as both. */
+static Status take_token(Tokenizer *t, Source *s, int32_t id, Str text, Err *err)
+{
+    int type = type_of(s, (size_t)id);
+    bool added = type == TYPE_CONTROL || type == TYPE_USER || (type == TYPE_UNKNOWN && t->byte_level);
+    bool model = t->byte_level ? !added : type != TYPE_CONTROL && type != TYPE_UNKNOWN && type != TYPE_UNUSED;
+    Str piece = text;
+    buf_clear(&s->bytes);
+    if (t->byte_level && !added) {
+        if (vocab_bytes_of(text, &s->bytes))
+            piece = buf_view(&s->bytes);
+        else
+            model = false;
+    }
+    TRY(vocab_set(t, id, piece, model ? PIECE_MODEL : 0, err));
+    if (type == TYPE_UNKNOWN) t->pieces[id].flags |= PIECE_SPECIAL;
+    if (!added) return OK;
+    return vocab_add_token(t, (Added){ .text = text, .id = id, .special = type != TYPE_USER }, err);
+}
+
+static Status take_tokens(Tokenizer *t, Source *s, Err *err)
+{
+    Str text;
+    size_t pos = 0;
+    for (size_t id = 0; id < s->tokens->count; id++) {
+        if (!load_meta_next_str(s->tokens, &pos, &text))
+            return fail(err, E_CORRUPT, KEY("tokens") " ends at token %zu", id);
+        if (!utf8_valid(text)) return fail(err, E_CORRUPT, KEY("tokens") ": token %zu is not valid UTF-8", id);
+        if (take_token(t, s, (int32_t)id, text, err) != OK) return fail_prefix(err, KEY("tokens"));
+    }
+    return OK;
+}
+
+/* ---- merges ---- */
+
+static int32_t find_written(const Tokenizer *t, Str written, Buf *tmp)
+{
+    buf_clear(tmp);
+    if (!t->byte_level) return vocab_find(t, written);
+    return vocab_bytes_of(written, tmp) ? vocab_find(t, buf_view(tmp)) : -1;
+}
+
+/* "left right", cut at the first space that is not the first character. */
+static void take_merge(Tokenizer *t, Str line, uint32_t rank, Buf *tmp)
+{
+    size_t cut = str_find(line, STR(" "), 1);
+    if (line.n < 3 || cut == SIZE_MAX || !utf8_valid(line)) return;
+    int32_t left = find_written(t, str_cut(line, 0, cut), tmp);
+    int32_t right = find_written(t, str_cut(line, cut + 1, line.n), tmp);
+    if (left < 0 || right < 0) return;
+    Buf whole = { 0 };
+    buf_str(&whole, piece_text(t, left));
+    buf_str(&whole, piece_text(t, right));
+    int32_t id = vocab_find(t, buf_view(&whole));
+    buf_free(&whole);
+    if (id >= 0) bpe_add(&t->bpe, left, right, rank, id);
+}
+
+static Status take_merges(Checkpoint *c, Tokenizer *t, Err *err)
+{
+    const Meta *m = load_meta_find(c, KEY("merges"));
+    if (!m || m->type != META_ARRAY || m->elem != META_STRING)
+        return fail(err, E_CORRUPT, KEY("merges") " is missing or no array of strings");
+    if (m->count > MAX_MERGES)
+        return fail(err, E_LIMIT, KEY("merges") " has %zu merges, over %d", m->count, MAX_MERGES);
+    vocab_index(t);
+    bpe_reserve(&t->bpe, m->count);
+    Str line;
+    Buf tmp = { 0 };
+    size_t pos = 0;
+    for (uint32_t rank = 0; load_meta_next_str(m, &pos, &line); rank++) take_merge(t, line, rank, &tmp);
+    buf_free(&tmp);
+    return OK;
+}
+
+/* ---- the kinds of model ---- */
+
+static Status read_bpe(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
+{
+    Str pre = text_at(c, KEY("pre"));
+    if (!pre.p) pre = STR("gpt2");
+    if (str_is(pre, "default")) pre = STR("gpt2");
+    if (!family_pre(t, pre))
+        return fail(err, E_UNSUPPORTED, KEY("pre") " is \"%.*s\": that way to split text is not known", STR_FMT(pre));
+    t->model = MODEL_BPE;
+    t->byte_level = true;
+    t->dec.kind = DEC_BYTES;
+    TRY(take_tokens(t, s, err));
+    return take_merges(c, t, err);
+}
+
+/* SentencePiece's scores as ranks: higher scores come first, equal scores are equal. */
+static Status ranks_of_scores(const Source *s, uint32_t *rank, Err *err)
+{
+    if (!s->scores) return fail(err, E_CORRUPT, KEY("scores") " is missing");
+    for (size_t i = 0; i < s->scores->count; i++) {
+        double score;
+        if (!load_meta_f64(s->scores, i, &score)) return fail(err, E_CORRUPT, KEY("scores") " are no numbers");
+        rank[i] = score_rank((float)score);
+    }
+    return OK;
+}
+
+/* The spaces of SentencePiece: one more in front, each written as U+2581. */
+static void spm_steps(Tokenizer *t, bool prefix)
+{
+    if (prefix) t->norms[t->n_norms++] = (NormStep){ .kind = NORM_PREPEND, .content = STR(" ") };
+    t->norms[t->n_norms++] = (NormStep){ .kind = NORM_REPLACE, .pattern = STR(" "), .content = STR("\xE2\x96\x81") };
+    t->dec = (Decoder){ .kind = DEC_PIECES, .byte_fallback = true, .strip_left = prefix };
+}
+
+static Status read_spm(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
+{
+    t->model = MODEL_BPE;
+    t->bpe.byte_fallback = t->bpe.fuse_unk = true;
+    t->add_bos = true;
+    TRY(take_tokens(t, s, err));
+    spm_steps(t, flag_at(c, KEY("add_space_prefix"), true));
+    t->unk = id_at(c, t, KEY("unknown_token_id"), 0);
+    vocab_index(t);
+    uint32_t *rank = mem_alloc_array((size_t)t->n_vocab, sizeof *rank);
+    Status status = ranks_of_scores(s, rank, err);
+    if (status == OK) bpe_pairs_from_ranks(t, rank);
+    mem_free(rank);
+    return status;
+}
+
+static Status read_unigram(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
+{
+    t->model = MODEL_UNIGRAM;
+    t->add_eos = true;
+    if (!s->scores) return fail(err, E_CORRUPT, KEY("scores") " is missing");
+    TRY(take_tokens(t, s, err));
+    const Meta *map = load_meta_find(c, KEY("precompiled_charsmap"));
+    if (map && map->type == META_ARRAY && (map->elem == META_U8 || map->elem == META_I8) && map->count)
+        TRY(charsmap_read((Str){ (const char *)map->data, map->count }, t->mem, &t->norms[t->n_norms++], err));
+    if (flag_at(c, KEY("remove_extra_whitespaces"), false))
+        t->norms[t->n_norms++] = (NormStep){ .kind = NORM_COLLAPSE };
+    spm_steps(t, flag_at(c, KEY("add_space_prefix"), true));
+    t->unk = id_at(c, t, KEY("unknown_token_id"), 2);
+    t->unigram.score = mem_alloc_array((size_t)t->n_vocab, sizeof *t->unigram.score);
+    for (int32_t id = 0; id < t->n_vocab; id++) {
+        double score;
+        if (!load_meta_f64(s->scores, (size_t)id, &score)) return fail(err, E_CORRUPT, KEY("scores") " are no numbers");
+        t->unigram.score[id] = (float)score;
+    }
+    return OK;
+}
+
+/* ---- special ids ---- */
+
+static const struct {
+    const char *key, *role;
+} roles[] = {
+    { KEY("bos_token_id"), "bos_token" },       { KEY("eos_token_id"), "eos_token" },
+    { KEY("unknown_token_id"), "unk_token" },   { KEY("padding_token_id"), "pad_token" },
+    { KEY("seperator_token_id"), "sep_token" }, { KEY("cls_token_id"), "cls_token" },
+    { KEY("mask_token_id"), "mask_token" },
+};
+
+static void take_roles(Checkpoint *c, Tokenizer *t)
+{
+    bool bpe = t->byte_level;
+    for (size_t i = 0; i < COUNT(roles); i++) {
+        int32_t id = id_at(c, t, roles[i].key, -1);
+        if (id < 0 && !bpe && t->model != MODEL_WORDPIECE && i < 2)
+            id = (int32_t)i + 1 < t->n_vocab ? (int32_t)i + 1 : -1;
+        if (id < 0) continue;
+        if (i == 0) t->bos = id;
+        if (i == 1) t->eos = id;
+        vocab_set_special(t, roles[i].role, id, piece_text(t, id));
+    }
+    vocab_add_stop(t, id_at(c, t, KEY("eot_token_id"), -1));
+    vocab_add_stop(t, id_at(c, t, KEY("eom_token_id"), -1));
+    t->add_bos = flag_at(c, KEY("add_bos_token"), t->add_bos);
+    t->add_eos = flag_at(c, KEY("add_eos_token"), t->add_eos);
+    if (t->add_bos && t->bos >= 0) ids_push(&t->before, t->bos);
+    if (t->add_eos && t->eos >= 0) ids_push(&t->after, t->eos);
+}
+
+static void take_templates(Checkpoint *c, Tokenizer *t)
+{
+    static const char base[] = "tokenizer.chat_template";
+    for (size_t i = 0; i < load_n_meta(c); i++) {
+        const Meta *m = load_meta(c, i);
+        Str text, name = m->key;
+        if (!str_starts(name, STR(base)) || !load_meta_str(m, 0, &text)) continue;
+        name = str_cut(name, sizeof base - 1, name.n);
+        if (name.n == 0 || name.p[0] == '.') vocab_add_template(t, name.n ? str_cut(name, 1, name.n) : name, text);
+    }
+}
+
+Status read_gguf(Checkpoint *c, Tokenizer *t, Err *err)
+{
+    Source s;
+    Str model = text_at(c, KEY("model"));
+    if (!model.p) return fail(err, E_NOT_FOUND, KEY("model") " is missing: the file has no tokenizer");
+    TRY(open_source(c, &s, err));
+    Status status;
+    if (str_is(model, "gpt2"))
+        status = read_bpe(c, t, &s, err);
+    else if (str_is(model, "llama"))
+        status = read_spm(c, t, &s, err);
+    else if (str_is(model, "t5"))
+        status = read_unigram(c, t, &s, err);
+    else
+        status = fail(err, E_UNSUPPORTED, KEY("model") " is \"%.*s\": not gpt2, llama or t5", STR_FMT(model));
+    buf_free(&s.bytes);
+    if (status != OK) return status;
+    take_roles(c, t);
+    take_templates(c, t);
+    return OK;
+}

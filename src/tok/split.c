@@ -1,0 +1,234 @@
+/* split.c - pre-tokenizers: cuts normalized text into the pieces that the model encodes one by one.
+ *
+ * The steps of a pipeline are run depth first: each piece that step k finds goes to step k + 1 at once, the last one's to
+ * the model, so no list of pieces is ever made. A step is either a scanner, which covers the text, or a finder of matches
+ * plus a Behavior that says what becomes of the matches and of the text between them.
+ * The byte-level step changes the alphabet; that is done only if later steps must see it (Falcon's do). Thread: one Enc. */
+#include "tok/parts.h"
+#include "tok/unicode.h"
+
+static void stage(Enc *e, int k, Str s, bool at_start, bool mapped);
+
+/* Where pieces of one step go. */
+typedef struct {
+    Enc *e;
+    int k; /* of the next step */
+    bool at_start, mapped;
+} Sink;
+
+static inline void emit(const Sink *to, Str s, size_t from, size_t end)
+{
+    if (from == end) return;
+    stage(to->e, to->k, str_cut(s, from, end), to->at_start && from == 0, to->mapped);
+}
+
+/* ---- finders ---- */
+
+static bool is_punctuation(const char *s, size_t *len)
+{
+    unsigned c = uni_at(s, len);
+    return (c & UNI_P) || (*len == 1 && (c & UNI_S));
+}
+
+static bool is_wanted(const SplitStep *step, const char *s, size_t *len)
+{
+    if (step->kind == SPLIT_PUNCT) return is_punctuation(s, len);
+    return uni_at(s, len) & (step->kind == SPLIT_DIGITS ? UNI_N : UNI_SPACE);
+}
+
+/* The next character of the wanted kind at or after from. */
+static bool find_char(const SplitStep *step, Str s, size_t from, size_t *start, size_t *end)
+{
+    for (size_t i = from, len; i < s.n; i += len) {
+        if (!is_wanted(step, s.p + i, &len)) continue;
+        *start = i;
+        *end = i + len;
+        return true;
+    }
+    return false;
+}
+
+/* \w+|[^\w\s]+ */
+static bool find_word(Str s, size_t from, size_t *start, size_t *end)
+{
+    size_t i = from, len;
+    while (i < s.n && (uni_at(s.p + i, &len) & UNI_SPACE)) i += len;
+    if (i == s.n) return false;
+    *start = i;
+    unsigned word = uni_at(s.p + i, &len) & UNI_WORD;
+    do i += len;
+    while (i < s.n && (uni_at(s.p + i, &len) & (UNI_WORD | UNI_SPACE)) == word);
+    *end = i;
+    return true;
+}
+
+static bool find(const SplitStep *step, Str s, size_t from, size_t *start, size_t *end)
+{
+    if (step->kind == SPLIT_REGEX) return regex_next(step->regex, s, from, start, end);
+    if (step->kind == SPLIT_WORDS) return find_word(s, from, start, end);
+    if (step->kind != SPLIT_TEXT && step->kind != SPLIT_METASPACE) return find_char(step, s, from, start, end);
+    if (step->text.n == 0) return false;
+    *start = str_find(s, step->text, from);
+    *end = *start + step->text.n;
+    return *start != SIZE_MAX;
+}
+
+/* ---- behaviours ---- */
+
+/* One part of the text, a match or what lies between two, held until its successor is known. */
+typedef struct {
+    size_t start, end;
+    bool match, any;
+} Part;
+
+/* Takes the next part; gives away what can no longer grow. */
+static void behave(const Sink *to, Str s, Behavior behavior, Part *held, Part part)
+{
+    bool join = false;
+    if (part.start == part.end) return;
+    if (held->any) {
+        if (behavior == CONTIGUOUS) join = held->match == part.match;
+        if (behavior == MERGED_PREVIOUS) join = part.match && !held->match;
+        if (behavior == MERGED_NEXT) join = held->match && !part.match;
+    }
+    if (join) {
+        held->end = part.end;
+        held->match = part.match;
+        return;
+    }
+    if (held->any && !(behavior == REMOVED && held->match)) emit(to, s, held->start, held->end);
+    *held = part;
+    held->any = true;
+}
+
+static void split_matches(const Sink *to, const SplitStep *step, Str s)
+{
+    Part held = { 0 };
+    size_t at = 0, from = 0, start, end;
+    while (from <= s.n && find(step, s, from, &start, &end)) {
+        from = end > start ? end : end + 1; /* an empty match cuts nothing */
+        if (end == start) continue;
+        behave(to, s, step->behavior, &held, (Part){ .start = at, .end = start, .match = step->invert });
+        behave(to, s, step->behavior, &held, (Part){ .start = start, .end = end, .match = !step->invert });
+        at = end;
+    }
+    behave(to, s, step->behavior, &held, (Part){ .start = at, .end = s.n, .match = step->invert });
+    if (held.any && !(step->behavior == REMOVED && held.match)) emit(to, s, held.start, held.end);
+}
+
+/* ---- steps that are not finders ---- */
+
+static void split_fixed(const Sink *to, const SplitStep *step, Str s)
+{
+    size_t start = 0, count = 0, len;
+    for (size_t i = 0; i < s.n; i += len) {
+        if (count == step->length) {
+            emit(to, s, start, i);
+            start = i;
+            count = 0;
+        }
+        (void)uni_get(s.p + i, &len);
+        count++;
+    }
+    emit(to, s, start, s.n);
+}
+
+static void split_metaspace(const Sink *to, const SplitStep *step, Str s, Buf *tmp)
+{
+    buf_clear(tmp);
+    bool wants = step->prepend == PREPEND_ALWAYS || (step->prepend == PREPEND_FIRST && to->at_start);
+    if (wants && !str_starts(s, step->text) && s.p[0] != ' ') buf_str(tmp, step->text);
+    for (size_t i = 0, next; i < s.n; i = next) {
+        const char *p = memchr(s.p + i, ' ', s.n - i);
+        next = p ? (size_t)(p - s.p) : s.n;
+        buf_add(tmp, s.p + i, next - i);
+        if (p) buf_str(tmp, step->text);
+        next += p != NULL;
+    }
+    if (step->split)
+        split_matches(to, step, buf_view(tmp));
+    else
+        emit(to, buf_view(tmp), 0, tmp->n);
+}
+
+static void split_scan(const Sink *to, ScanFn scan, Str s)
+{
+    if (to->k == to->e->t->n_splits && !to->mapped) {
+        for (size_t i = 0, end; i < s.n; i = end) {
+            end = scan(s.p, s.n, i);
+            model_encode(to->e, str_cut(s, i, end));
+        }
+        return;
+    }
+    for (size_t i = 0, end; i < s.n; i = end) {
+        end = scan(s.p, s.n, i);
+        emit(to, s, i, end);
+    }
+}
+
+/* The rest of the byte-level step for one piece: the alphabet, if anybody is to see it. */
+static void split_map(Sink to, Str s)
+{
+    if (to.k == to.e->t->n_splits && !to.mapped) {
+        model_encode(to.e, s);
+        return;
+    }
+    Buf *tmp = &to.e->s->piece[to.k];
+    buf_clear(tmp);
+    vocab_alphabet_of(s, tmp);
+    to.mapped = true;
+    emit(&to, buf_view(tmp), 0, tmp->n);
+}
+
+static void split_bytes(const Sink *to, const SplitStep *step, Str s, Buf *tmp)
+{
+    if (step->prefix_space && s.p[0] != ' ') {
+        buf_clear(tmp);
+        buf_char(tmp, ' ');
+        buf_str(tmp, s);
+        s = buf_view(tmp);
+    }
+    for (size_t i = 0, end; i < s.n; i = end) {
+        end = step->scan ? step->scan(s.p, s.n, i) : s.n;
+        split_map(*to, str_cut(s, i, end));
+    }
+}
+
+/* A piece for the model; out of the byte alphabet where an earlier step put it there. */
+static void last_stage(Enc *e, Str s, bool mapped)
+{
+    if (mapped && e->t->byte_level) {
+        Buf *tmp = &e->s->piece[MAX_STEPS];
+        buf_clear(tmp);
+        if (vocab_bytes_of(s, tmp)) s = buf_view(tmp);
+    }
+    if (s.n) model_encode(e, s);
+}
+
+static void stage(Enc *e, int k, Str s, bool at_start, bool mapped)
+{
+    if (s.n == 0) return;
+    if (k == e->t->n_splits) {
+        last_stage(e, s, mapped);
+        return;
+    }
+    const SplitStep *step = &e->t->splits[k];
+    Sink to = { .e = e, .k = k + 1, .at_start = at_start, .mapped = mapped };
+    if (step->kind == SPLIT_SCAN)
+        split_scan(&to, step->scan, s);
+    else if (step->kind == SPLIT_BYTES)
+        split_bytes(&to, step, s, &e->s->piece[k]);
+    else if (step->kind == SPLIT_METASPACE)
+        split_metaspace(&to, step, s, &e->s->piece[k]);
+    else if (step->kind == SPLIT_FIXED)
+        split_fixed(&to, step, s);
+    else
+        split_matches(&to, step, s);
+}
+
+void split_run(Enc *e, Str text, bool at_start)
+{
+    bool mapped = false;
+    for (int i = 0; i < e->t->n_norms; i++) mapped = mapped || e->t->norms[i].kind == NORM_BYTES;
+    stage(e, 0, text, at_start, mapped);
+}

@@ -1,0 +1,247 @@
+/* vocab.c - a tokenizer's pieces and tables while a reader fills them, and the indexes built when it is done.
+ * Thread: the one that opens the tokenizer. */
+#include <stdio.h>
+
+#include "tok/parts.h"
+#include "tok/unicode.h"
+
+Tokenizer *vocab_new(void)
+{
+    Tokenizer *t = mem_alloc(sizeof *t);
+    t->mem = arena_new(0);
+    t->unk = t->bos = t->eos = -1;
+    for (int i = 0; i < 256; i++) t->bpe.byte_id[i] = t->unigram.byte_id[i] = -1;
+    t->scratches = queue_new(64);
+    return t;
+}
+
+/* ---- pieces ---- */
+
+static uint32_t keep(Tokenizer *t, Str s)
+{
+    uint32_t at = (uint32_t)t->blob.n;
+    buf_str(&t->blob, s);
+    return at;
+}
+
+Status vocab_set(Tokenizer *t, int64_t id, Str text, int flags, Err *err)
+{
+    if (id < 0 || id >= MAX_VOCAB)
+        return fail(err, E_LIMIT, "token id %lld is not in 0..%d", (long long)id, MAX_VOCAB - 1);
+    if (text.n > MAX_PIECE)
+        return fail(err, E_LIMIT, "token %lld has %zu bytes, over %d", (long long)id, text.n, MAX_PIECE);
+    if (t->blob.n > UINT32_MAX - 2 * MAX_PIECE) return fail(err, E_LIMIT, "the tokens have over 4 GiB of text");
+    if ((size_t)id >= t->cap_vocab) {
+        size_t cap = MAX((size_t)id + 1, t->cap_vocab * 2);
+        t->pieces = mem_grow(t->pieces, cap * sizeof *t->pieces);
+        memset(t->pieces + t->cap_vocab, 0, (cap - t->cap_vocab) * sizeof *t->pieces);
+        t->cap_vocab = cap;
+    }
+    Piece *p = &t->pieces[id];
+    p->flags = (uint8_t)(p->flags | flags | PIECE_USED);
+    p->text = p->out = keep(t, text);
+    p->n_text = p->n_out = (uint16_t)text.n;
+    t->n_vocab = MAX(t->n_vocab, (int)id + 1);
+    return OK;
+}
+
+void vocab_set_out(Tokenizer *t, int32_t id, Str out)
+{
+    t->pieces[id].out = keep(t, out);
+    t->pieces[id].n_out = (uint16_t)out.n;
+}
+
+/* The byte alphabet: printable Latin-1 stands for itself, the other 68 bytes are U+0100 and up in order. */
+static bool is_itself(unsigned b)
+{
+    return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || (b >= 174 && b <= 255);
+}
+
+/* Byte of the alphabet's n-th stand-in: 0-32, 127-160, 173. */
+static unsigned nth_other(unsigned n)
+{
+    return n < 33 ? n : n < 67 ? n - 33 + 127 : 173;
+}
+
+bool vocab_bytes_of(Str text, Buf *out)
+{
+    size_t before = out->n;
+    for (size_t i = 0, len; i < text.n; i += len) {
+        uint32_t cp = uni_get(text.p + i, &len);
+        if (cp >= 256 + 68 || (cp < 256 && !is_itself(cp))) {
+            out->n = before;
+            return false;
+        }
+        buf_char(out, (char)(cp < 256 ? cp : nth_other(cp - 256)));
+    }
+    return true;
+}
+
+void vocab_alphabet_of(Str bytes, Buf *out)
+{
+    buf_reserve(out, bytes.n * 2);
+    for (size_t i = 0; i < bytes.n; i++) {
+        unsigned b = (uint8_t)bytes.p[i];
+        unsigned cp = is_itself(b) ? b : 256 + (b < 33 ? b : b < 161 ? b - 127 + 33 : 67);
+        out->n += (size_t)utf8_put(out->p + out->n, cp);
+    }
+}
+
+int vocab_byte_piece(Str s)
+{
+    if (s.n != 6 || memcmp(s.p, "<0x", 3) != 0 || s.p[5] != '>') return -1;
+    int value = 0;
+    for (int i = 3; i < 5; i++) {
+        char c = s.p[i], low = (char)(c | 32);
+        if (c >= '0' && c <= '9')
+            value = value * 16 + (c - '0');
+        else if (low >= 'a' && low <= 'f')
+            value = value * 16 + (low - 'a' + 10);
+        else
+            return -1;
+    }
+    return value;
+}
+
+/* ---- text -> id ---- */
+
+void vocab_index(Tokenizer *t)
+{
+    size_t cap = 16;
+    while (cap < (size_t)t->n_vocab * 2) cap *= 2;
+    mem_free(t->by_text.slots);
+    t->by_text = (TextMap){ .slots = mem_alloc_array(cap, sizeof *t->by_text.slots), .mask = cap - 1 };
+    for (int32_t id = 0; id < t->n_vocab; id++) {
+        if (!(t->pieces[id].flags & PIECE_MODEL)) continue;
+        Str s = piece_text(t, id);
+        if (vocab_find(t, s) >= 0) continue; /* of equal pieces the first counts */
+        uint64_t h = hash_bytes(s.p, s.n, 0);
+        size_t i = h & t->by_text.mask;
+        while (t->by_text.slots[i]) i = (i + 1) & t->by_text.mask;
+        t->by_text.slots[i] = (h & ~0xFFFFFFFFull) | ((uint32_t)id + 1);
+    }
+}
+
+int32_t vocab_find(const Tokenizer *t, Str text)
+{
+    if (!t->by_text.slots) return -1;
+    uint64_t h = hash_bytes(text.p, text.n, 0);
+    for (size_t i = h & t->by_text.mask;; i = (i + 1) & t->by_text.mask) {
+        uint64_t slot = t->by_text.slots[i];
+        if (!slot) return -1;
+        if ((slot ^ h) >> 32) continue;
+        int32_t id = (int32_t)(uint32_t)(slot - 1);
+        if (str_eq(piece_text(t, id), text)) return id;
+    }
+}
+
+/* ---- added tokens, roles, stops, templates ---- */
+
+Status vocab_add_token(Tokenizer *t, Added a, Err *err)
+{
+    if (a.text.n == 0) return OK;
+    if (t->n_added == t->cap_added) {
+        t->cap_added = MAX(64, t->cap_added * 2);
+        t->added = mem_grow(t->added, t->cap_added * sizeof *t->added);
+    }
+    int flags = PIECE_ADDED | (a.special ? PIECE_SPECIAL : 0);
+    bool known = a.id >= 0 && a.id < t->n_vocab && (t->pieces[a.id].flags & PIECE_USED);
+    if (known) {
+        t->pieces[a.id].flags = (uint8_t)(t->pieces[a.id].flags | flags);
+        vocab_set_out(t, a.id, a.text);
+    } else {
+        TRY(vocab_set(t, a.id, a.text, flags, err));
+    }
+    a.text = arena_str(t->mem, a.text);
+    for (size_t i = 0; i < t->n_added; i++) {
+        if (t->added[i].id != a.id) continue;
+        t->added[i] = a;
+        return OK;
+    }
+    t->added[t->n_added++] = a;
+    return OK;
+}
+
+void vocab_set_special(Tokenizer *t, const char *role, int32_t id, Str text)
+{
+    int i = 0;
+    while (i < t->n_specials && strcmp(t->specials[i].role, role) != 0) i++;
+    if (i == (int)COUNT(t->specials) || strlen(role) >= sizeof t->specials[i].role) return;
+    if (i == t->n_specials) t->n_specials++;
+    t->specials[i] = (Special){ .id = id, .text = arena_str(t->mem, text) };
+    memcpy(t->specials[i].role, role, strlen(role));
+}
+
+void vocab_add_stop(Tokenizer *t, int64_t id)
+{
+    if (id < 0 || id >= MAX_VOCAB || t->n_stops == MAX_STOPS) return;
+    for (size_t i = 0; i < t->n_stops; i++)
+        if (t->stops[i] == id) return;
+    t->stops[t->n_stops++] = (int32_t)id;
+}
+
+void vocab_add_template(Tokenizer *t, Str name, Str text)
+{
+    if (str_is(name, "default")) name = STR("");
+    for (int i = 0; i < t->n_templates; i++)
+        if (str_eq(t->templates[i].name, name)) return;
+    if (t->n_templates == MAX_TEMPLATES) return;
+    t->templates[t->n_templates].name = arena_str(t->mem, name);
+    t->templates[t->n_templates++].text = arena_str(t->mem, text);
+}
+
+/* ---- the end of reading ---- */
+
+/* What ids give in text is worked out once: bytes for <0xNN>, spaces for U+2581. */
+static void set_outputs(Tokenizer *t)
+{
+    if (t->dec.kind != DEC_PIECES) return;
+    Buf tmp = { 0 };
+    for (int32_t id = 0; id < t->n_vocab; id++) {
+        Str s = piece_out(t, id);
+        int byte = t->dec.byte_fallback ? vocab_byte_piece(s) : -1;
+        buf_clear(&tmp);
+        if (byte >= 0) {
+            t->pieces[id].flags |= PIECE_BYTE;
+            buf_char(&tmp, (char)byte);
+        } else {
+            if (s.n < 3 || str_find(s, STR("\xE2\x96\x81"), 0) == SIZE_MAX) continue;
+            for (size_t i = 0; i < s.n; i++) {
+                bool meta = s.n - i >= 3 && memcmp(s.p + i, "\xE2\x96\x81", 3) == 0;
+                buf_char(&tmp, meta ? ' ' : s.p[i]);
+                if (meta) i += 2;
+            }
+        }
+        vocab_set_out(t, id, buf_view(&tmp));
+    }
+    buf_free(&tmp);
+}
+
+static void set_byte_ids(Tokenizer *t, int32_t *byte_id)
+{
+    for (int b = 0; b < 256; b++) {
+        char c = (char)b, code[8];
+        Str s = { &c, 1 };
+        if (!t->byte_level) s = (Str){ code, (size_t)snprintf(code, sizeof code, "<0x%02X>", (unsigned)b) };
+        byte_id[b] = vocab_find(t, s);
+    }
+}
+
+Status vocab_finish(Tokenizer *t, Err *err)
+{
+    if (t->n_vocab == 0) return fail(err, E_CORRUPT, "there are no tokens");
+    vocab_index(t);
+    set_byte_ids(t, t->model == MODEL_UNIGRAM ? t->unigram.byte_id : t->bpe.byte_id);
+    if (!t->bpe.pairs) bpe_reserve(&t->bpe, 0);
+    if (t->model == MODEL_UNIGRAM) TRY(unigram_build(t, err));
+    set_outputs(t);
+    t->raw = matcher_new(t->added, t->n_added, false);
+    t->normed = matcher_new(t->added, t->n_added, true);
+    if (t->bos >= t->n_vocab || t->eos >= t->n_vocab)
+        return fail(err, E_CORRUPT, "the ids of bos and eos (%d, %d) are not below the %d tokens", t->bos, t->eos,
+                    t->n_vocab);
+    vocab_add_stop(t, t->eos);
+    for (size_t i = 0; i < t->n_added; i++)
+        if (family_is_stop(t->added[i].text)) vocab_add_stop(t, t->added[i].id);
+    return OK;
+}
