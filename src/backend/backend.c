@@ -2,14 +2,8 @@
 #include "backend/backend.h"
 
 extern const BackendOps backend_cpu;
-#if RADISH_CUDA
-extern const BackendOps backend_cuda;
-#endif
 
 const BackendOps *const backends[] = {
-#if RADISH_CUDA
-    &backend_cuda,
-#endif
     &backend_cpu,
     NULL,
 };
