@@ -29,5 +29,5 @@ static const Simd *const tables[ISA_COUNT] = {
 
 const Simd *simd_find(CpuIsa isa)
 {
-    return tables[isa];
+    return tables[isa] ? tables[isa] : &simd_plain;
 }
