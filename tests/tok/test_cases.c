@@ -1,8 +1,8 @@
 /* test_cases.c - ids of hard strings and of whole texts in real vocabularies, against those of the libraries made for
  * them. RADISH_CORPUS names the folder with tokenizer-cases/ and text/, RADISH_VOCABS the one with the vocabulary files
  * (under the names that texts.json gives); what is not there is skipped, with a message. */
-/* clang-format off: cmocka comes last, as its macro fail hides base.h's function */
-#include <cmocka.h>
+/* cmocka comes last, as its macro fail hides base.h's function. */
+/* clang-format off */
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "tok/sha256.h"
 #include "tok/tok.h"
+#include <cmocka.h>
 /* clang-format on */
 
 static int n_run, n_skipped;
