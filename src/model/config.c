@@ -228,12 +228,11 @@ static Status read_layer_kinds(const ConfigSource *s, ModelConfig *c, Err *err)
 
 /* ---- the whole ---- */
 
-/* Older GGUF files do not say vocab_size: the embedding has that many rows. */
+/* Many GGUF files do not say vocab_size: the embedding has that many rows. */
 static void vocab_from_table(const ConfigSource *s, ModelConfig *c)
 {
     const TensorInfo *t = s->gguf ? load_find(s->gguf, "token_embd.weight") : NULL;
-    if (c->n_vocab == 0 && t && t->n_dims == 2 && t->shape[0] > 0 && t->shape[0] <= MODEL_VOCAB_MAX)
-        c->n_vocab = (int)t->shape[0];
+    if (t && t->n_dims == 2 && t->shape[0] > 0 && t->shape[0] <= MODEL_VOCAB_MAX) c->n_vocab = (int)t->shape[0];
 }
 
 static Status check_sums(const ConfigSource *s, ModelConfig *c, Err *err)

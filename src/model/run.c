@@ -153,7 +153,7 @@ Status model_open(Checkpoint *c, const ModelOptions *o, Model **out, Err *err)
     m->arena = arena_new(0);
     Status st = open_on_device(m, c, o, err);
     if (st != OK) {
-        fail_prefix(err, "%s: ", load_path(c));
+        fail_prefix(err, "%s", load_path(c));
         model_close(m);
         m = NULL;
     }
@@ -173,7 +173,7 @@ Status model_plan(Checkpoint *c, const ModelOptions *o, ModelInfo *out, Err *err
     if (st == OK) st = build_plan(m, err);
     m->info.weight_bytes = m->weights.bytes;
     if (st == OK) st = plan_pages(m, o, &shape, err);
-    if (st != OK) fail_prefix(err, "%s: ", load_path(c));
+    if (st != OK) fail_prefix(err, "%s", load_path(c));
     *out = m->info;
     model_close(m);
     return st;

@@ -226,7 +226,7 @@ static Status slot(Loader *l, const WeightSpec *s, int layer, int *n)
     if (st != OK) {
         char name[NAME_MAX_BYTES];
         spec_name(l, s, layer, name);
-        fail_prefix(l->err, "tensor %s: ", name);
+        fail_prefix(l->err, "tensor %s", name);
     }
     return st;
 }
