@@ -1,0 +1,99 @@
+/* batch.c - writes the chosen sequences down as a DeviceBatch, and the rows of logits to draw from.
+ *
+ * Most of it changes from pass to pass, the page numbers hardly do: a row of the page table is kept while the same sequence
+ * stands in it and only its new pages are added. The table's rows are as long as the longest sequence needs
+ * (rounded up, so that they seldom change), not as the context would allow. Thread: engine. */
+#include "engine/batch.h"
+
+enum { STRIDE_STEP = 64 };
+
+void batch_init(Batch *b, int max_rows, int max_seqs, int max_pages)
+{
+    size_t rows = (size_t)max_rows, seqs = (size_t)max_seqs;
+    max_pages = (max_pages + STRIDE_STEP - 1) / STRIDE_STEP * STRIDE_STEP;
+    *b = (Batch){ .token = mem_alloc_array(rows, sizeof(int32_t)),
+                  .pos = mem_alloc_array(rows, sizeof(int32_t)),
+                  .seq_start = mem_alloc_array(seqs + 1, sizeof(int32_t)),
+                  .seq_len = mem_alloc_array(seqs, sizeof(int32_t)),
+                  .seq_id = mem_alloc_array(seqs, sizeof(uint64_t)),
+                  .pages = mem_alloc_array(seqs * (size_t)max_pages, sizeof(int32_t)),
+                  .logit_row = mem_alloc_array(seqs, sizeof(int32_t)),
+                  .rows = mem_alloc_array(seqs, sizeof(SampleRow)),
+                  .out = mem_alloc_array(seqs, sizeof(SampleOut)),
+                  .held = mem_alloc_array(seqs, sizeof(RowPages)) };
+    b->device = (DeviceBatch){ .token = b->token,
+                               .pos = b->pos,
+                               .seq_start = b->seq_start,
+                               .seq_len = b->seq_len,
+                               .pages = b->pages,
+                               .seq_id = b->seq_id,
+                               .logit_row = b->logit_row };
+}
+
+void batch_done(Batch *b)
+{
+    mem_free(b->token);
+    mem_free(b->pos);
+    mem_free(b->seq_start);
+    mem_free(b->seq_len);
+    mem_free(b->seq_id);
+    mem_free(b->pages);
+    mem_free(b->logit_row);
+    mem_free(b->rows);
+    mem_free(b->out);
+    mem_free(b->held);
+}
+
+static void set_stride(Batch *b, Seq *const *pick, int n)
+{
+    int longest = 1;
+    for (int i = 0; i < n; i++) longest = MAX(longest, pick[i]->n_pages);
+    if (longest <= b->stride && b->stride <= 4 * longest + STRIDE_STEP) return;
+    b->stride = (longest + STRIDE_STEP - 1) / STRIDE_STEP * STRIDE_STEP;
+    for (int i = 0; i < n; i++) b->held[i].id = UINT64_MAX;
+}
+
+static void copy_pages(Batch *b, int row, const Seq *q)
+{
+    RowPages *held = &b->held[row];
+    int from = held->id == q->id && held->version == q->pages_version ? held->n : 0;
+    int32_t *to = b->pages + (size_t)row * (size_t)b->stride;
+    if (from < q->n_pages) memcpy(to + from, q->pages + from, (size_t)(q->n_pages - from) * sizeof *to);
+    *held = (RowPages){ q->id, q->pages_version, q->n_pages };
+}
+
+static void copy_rows(Batch *b, const Seq *q, int n_vocab)
+{
+    DeviceBatch *d = &b->device;
+    bool draws = q->sampling.max_new > 0;
+    for (int i = 0; i < q->n_rows; i++) {
+        int pos = q->n_computed + i, row = d->n_tok++;
+        b->token[row] = q->tok[pos];
+        b->pos[row] = pos;
+        bool scored = pos + 1 >= q->next_logprob && pos + 1 < q->n_prompt;
+        bool drawn = draws && pos + 1 == q->n_tok;
+        if (!scored && !drawn) continue;
+        b->logit_row[d->n_logit] = row;
+        seq_sample_row(q, scored ? q->tok[pos + 1] : -1, n_vocab, &b->rows[d->n_logit++]);
+    }
+}
+
+void batch_fill(Batch *b, Seq *const *pick, int n, int n_vocab)
+{
+    DeviceBatch *d = &b->device;
+    d->n_tok = d->n_logit = b->n_prefill = b->n_decode = 0;
+    d->n_seq = n;
+    set_stride(b, pick, n);
+    d->max_pages = b->stride;
+    for (int i = 0; i < n; i++) {
+        const Seq *q = pick[i];
+        b->seq_start[i] = d->n_tok;
+        b->seq_len[i] = q->n_computed + q->n_rows;
+        b->seq_id[i] = q->id;
+        copy_pages(b, i, q);
+        copy_rows(b, q, n_vocab);
+        bool decodes = q->n_rows == 1 && q->n_computed >= q->n_prompt;
+        *(decodes ? &b->n_decode : &b->n_prefill) += q->n_rows;
+    }
+    b->seq_start[n] = d->n_tok;
+}

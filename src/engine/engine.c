@@ -1,0 +1,341 @@
+/* engine.c - the loop, its inbox and its thread.
+ *
+ * The heart is engine_step: take what has arrived, choose who runs on which pages, run one pass, draw, tell. Everything else
+ * here carries messages to that thread and figures away from it. Jobs come through a bounded queue; cancellations and
+ * the like through a stack that cannot be full, so that a cancellation is never refused. A control is pushed
+ * after its job, so the engine takes the stack first, then the jobs, and applies the controls last.
+ * After a fault of the device every job ends END_FAILED, now and from then on: nothing on it can be trusted. */
+#include "engine/engine.h"
+
+#include "engine/core.h"
+
+enum { MAX_QUEUED = 65536, MAX_RUNNING = 65536, INBOX_CHUNK = 64 };
+
+/* ---- figures ---- */
+
+/* A sequence lock over atomic words: readers try again while the version is odd or has changed. */
+static void publish(Engine *e)
+{
+    KvStats kv = kv_stats(e->kv);
+    EngineStats *st = &e->stats;
+    st->n_running = e->sched.n_running;
+    st->n_waiting = e->sched.waiting.n + e->sched.n_parked;
+    st->n_pages = kv.n_pages;
+    st->n_pages_free = kv.n_free;
+    st->n_pages_tree = kv.n_tree;
+    st->preemptions = e->sched.n_preempted;
+    st->cached_tokens = e->sched.cached_tokens;
+    st->prompt_tokens = e->sched.prompt_tokens;
+    uint64_t word[STATS_WORDS] = { 0 }, version = atomic_load_explicit(&e->stats_version, memory_order_relaxed);
+    memcpy(word, st, sizeof *st);
+    atomic_store_explicit(&e->stats_version, version + 1, memory_order_relaxed);
+    for (int i = 0; i < STATS_WORDS; i++) atomic_store_explicit(&e->stats_word[i], word[i], memory_order_release);
+    atomic_store_explicit(&e->stats_version, version + 2, memory_order_release);
+}
+
+void engine_stats(Engine *e, EngineStats *out)
+{
+    uint64_t word[STATS_WORDS], before, after;
+    do {
+        before = atomic_load_explicit(&e->stats_version, memory_order_acquire);
+        for (int i = 0; i < STATS_WORDS; i++) word[i] = atomic_load_explicit(&e->stats_word[i], memory_order_acquire);
+        after = atomic_load_explicit(&e->stats_version, memory_order_relaxed);
+    } while (before != after || before % 2);
+    memcpy(out, word, sizeof *out);
+}
+
+static void count_pass(Engine *e, int64_t began_ns, int64_t ended_ns)
+{
+    EngineStats *st = &e->stats;
+    int prefill = e->batch.n_prefill, decode = e->batch.n_decode;
+    int64_t took = ended_ns - began_ns, of_prefill = took * prefill / (prefill + decode);
+    st->steps++;
+    st->prefill_tokens += (uint64_t)prefill;
+    st->decode_tokens += (uint64_t)decode;
+    st->busy_ns += took;
+    st->prefill_ns += of_prefill;
+    st->decode_ns += took - of_prefill;
+    int64_t window = ended_ns - e->window_ns;
+    if (window < 1000000000) return;
+    st->tok_s = (double)(st->decode_tokens - e->window_tokens) * 1e9 / (double)window;
+    e->window_ns = ended_ns;
+    e->window_tokens = st->decode_tokens;
+}
+
+/* ---- the inbox ---- */
+
+static void adopt(Engine *e, Seq *q)
+{
+    seqs_table_add(&e->table, q);
+    if (e->fault.status != OK)
+        accept_end(e, q, END_FAILED, -1, NULL);
+    else
+        sched_add(&e->sched, q);
+}
+
+static void apply(Engine *e, Control *c)
+{
+    Seq *q = c->kind == CONTROL_CANCEL || c->kind == CONTROL_STOP ? seqs_table_find(&e->table, c->id) : NULL;
+    if (q) accept_end(e, q, c->kind == CONTROL_CANCEL ? END_CANCELLED : END_STOP, -1, NULL);
+    if (c->kind == CONTROL_CANCEL_ALL) accept_end_all(e, END_CANCELLED);
+    if (c->kind != CONTROL_FLUSH) {
+        mem_free(c);
+        return;
+    }
+    c->next = e->flushes;
+    e->flushes = c;
+}
+
+static Control *in_order(Control *c)
+{
+    Control *first = NULL;
+    for (Control *next; c; c = next) {
+        next = c->next;
+        c->next = first;
+        first = c;
+    }
+    return first;
+}
+
+static void inbox_drain(Engine *e)
+{
+    Control *c = in_order(atomic_exchange_explicit(&e->control, NULL, memory_order_acq_rel));
+    void *items[INBOX_CHUNK];
+    size_t n;
+    do {
+        n = queue_pop(e->inbox, items, INBOX_CHUNK);
+        for (size_t i = 0; i < n; i++) adopt(e, items[i]);
+    } while (n == INBOX_CHUNK);
+    for (Control *next; c; c = next) {
+        next = c->next;
+        apply(e, c);
+    }
+}
+
+/* Sleeps until something arrives; false: the engine is closing. */
+static bool inbox_wait(Engine *e)
+{
+    void *items[INBOX_CHUNK];
+    e->stats.tok_s = 0;
+    publish(e);
+    size_t n = queue_pop_wait(e->inbox, items, INBOX_CHUNK, -1);
+    for (size_t i = 0; i < n; i++) adopt(e, items[i]);
+    return !atomic_load(&e->closing);
+}
+
+static void answer_flushes(Engine *e)
+{
+    bool idle = sched_idle(&e->sched), closing = atomic_load(&e->closing);
+    for (Control **at = &e->flushes, *c; (c = *at);) {
+        if (!idle && !closing && clock_ns() < c->deadline_ns) {
+            at = &c->next;
+            continue;
+        }
+        *at = c->next;
+        c->flushed = idle;
+        if (idle) kv_flush(e->kv);
+        CHECK(queue_push(c->reply, c)); /* from here on it is its owner's again */
+    }
+}
+
+static void post(Engine *e, Control *c)
+{
+    c->next = atomic_load_explicit(&e->control, memory_order_relaxed);
+    while (
+        !atomic_compare_exchange_weak_explicit(&e->control, &c->next, c, memory_order_release, memory_order_relaxed)) {
+    }
+    queue_wake(e->inbox);
+}
+
+static void post_new(Engine *e, ControlKind kind, uint64_t id)
+{
+    Control *c = mem_alloc(sizeof *c);
+    *c = (Control){ .kind = kind, .id = id };
+    post(e, c);
+}
+
+/* ---- the loop ---- */
+
+static void expire(Engine *e, int64_t now_ns)
+{
+    for (Seq *q; (q = sched_expired(&e->sched, now_ns));) accept_end(e, q, END_TIMEOUT, -1, NULL);
+}
+
+/* One pass on the device, from its rows to its tokens. */
+static Status run_pass(Engine *e)
+{
+    const DeviceBatch *b = &e->batch.device;
+    model_forward(e->model, b);
+    if (b->n_logit) model_sample(e->model, e->batch.rows, b->n_logit);
+    return model_sample_wait(e->model, e->batch.out, b->n_logit, &e->fault);
+}
+
+static void break_down(Engine *e)
+{
+    atomic_store(&e->failed, true);
+    accept_end_all(e, END_FAILED);
+}
+
+bool engine_step(Engine *e)
+{
+    int64_t host_ns = clock_ns();
+    inbox_drain(e);
+    expire(e, model_now_ns(e->model));
+    int n = sched_pick(&e->sched);
+    if (n > 0) {
+        batch_fill(&e->batch, e->sched.pick, n, e->info->n_vocab);
+        accept_started(e);
+        int64_t began_ns = model_now_ns(e->model), pass_ns = clock_ns();
+        Status status = run_pass(e);
+        pass_ns = clock_ns() - pass_ns;
+        count_pass(e, began_ns, model_now_ns(e->model));
+        if (status == OK)
+            accept_tokens(e);
+        else
+            break_down(e);
+        host_ns += pass_ns;
+    }
+    if (e->flushes) answer_flushes(e);
+    if (e->o.verify) engine_verify(e);
+    e->stats.sched_ns += clock_ns() - host_ns;
+    publish(e);
+    return n > 0;
+}
+
+static void *loop(void *arg)
+{
+    Engine *e = arg;
+    while (!atomic_load(&e->closing))
+        if (!engine_step(e) && !inbox_wait(e)) break;
+    return NULL;
+}
+
+/* ---- any thread ---- */
+
+Status engine_submit(Engine *e, const Job *job, uint64_t *id, Err *err)
+{
+    if (atomic_load(&e->failed)) return fail(err, E_DEVICE, "the device has failed; the server must be restarted");
+    Seq *q;
+    TRY(seq_new(job, e->info, &q, err));
+    if (atomic_fetch_add(&e->n_live, 1) >= e->max_jobs) goto busy;
+    q->id = atomic_fetch_add(&e->next_id, 1) + 1;
+    if (id) *id = q->id;
+    if (queue_push(e->inbox, q)) return OK;
+busy:
+    atomic_fetch_sub(&e->n_live, 1);
+    seq_free(q);
+    return fail(err, E_BUSY, "%d requests are waiting already: try again later", e->max_jobs);
+}
+
+void engine_cancel(Engine *e, uint64_t id)
+{
+    post_new(e, CONTROL_CANCEL, id);
+}
+
+void engine_stop(Engine *e, uint64_t id)
+{
+    post_new(e, CONTROL_STOP, id);
+}
+
+void engine_cancel_all(Engine *e)
+{
+    post_new(e, CONTROL_CANCEL_ALL, 0);
+}
+
+Status engine_flush_cache(Engine *e, int timeout_ms, Err *err)
+{
+    Control c = { .kind = CONTROL_FLUSH,
+                  .reply = queue_new(1),
+                  .deadline_ns = clock_ns() + (int64_t)timeout_ms * 1000000 };
+    post(e, &c);
+    if (!e->threaded) {
+        inbox_drain(e);
+        c.deadline_ns = 0; /* nobody else will make it idle */
+        answer_flushes(e);
+    }
+    void *item;
+    while (queue_pop_wait(c.reply, &item, 1, -1) == 0) {
+    }
+    queue_free(c.reply);
+    return c.flushed ? OK : fail(err, E_BUSY, "the cache cannot be flushed while requests are running");
+}
+
+/* ---- life ---- */
+
+static Status check_options(EngineOptions *o, Err *err)
+{
+    if (!o->max_queued) o->max_queued = MAX_QUEUED;
+    if (!o->chunk_tokens) o->chunk_tokens = o->max_batch_tokens;
+    o->chunk_tokens = MIN(o->chunk_tokens, o->max_batch_tokens);
+    if (o->max_running < 1 || o->max_running > MAX_RUNNING)
+        return fail(err, E_INVALID, "max_running must be between 1 and %d, not %d", MAX_RUNNING, o->max_running);
+    if (o->max_queued < 0 || o->max_queued > INT32_MAX / 4)
+        return fail(err, E_INVALID, "max_queued must be positive, not %d", o->max_queued);
+    if (o->max_batch_tokens < 1 || o->chunk_tokens < 1)
+        return fail(err, E_INVALID, "a pass must have room for a token: max_batch_tokens %d, chunk_tokens %d",
+                    o->max_batch_tokens, o->chunk_tokens);
+    return OK;
+}
+
+Status engine_open(const EngineOptions *o, Engine **out, Err *err)
+{
+    EngineOptions checked = *o;
+    TRY(check_options(&checked, err));
+    Engine *e = mem_alloc(sizeof *e);
+    e->o = checked;
+    e->model = o->model;
+    e->info = model_info(o->model);
+    e->max_jobs = checked.max_queued + checked.max_running;
+    e->inbox = queue_new((size_t)e->max_jobs);
+    e->kv = kv_new(e->info->n_pages, checked.use_radix);
+    seqs_table_init(&e->table, e->max_jobs);
+    SchedLimits limits = { .policy = checked.policy,
+                           .max_running = checked.max_running,
+                           .max_batch_tokens = checked.max_batch_tokens,
+                           .chunk_tokens = checked.chunk_tokens,
+                           .max_jobs = e->max_jobs,
+                           .use_radix = checked.use_radix };
+    sched_init(&e->sched, &limits, e->kv);
+    int longest = MIN(seq_pages_for(e->info->context_length), e->info->n_pages + 1);
+    batch_init(&e->batch, checked.max_batch_tokens, checked.max_running, longest);
+    e->window_ns = model_now_ns(e->model);
+    publish(e);
+    *out = e;
+    return OK;
+}
+
+Status engine_start(Engine *e, Err *err)
+{
+    CHECK(!e->threaded);
+    e->threaded = true;
+    if (pthread_create(&e->thread, NULL, loop, e) != 0) {
+        e->threaded = false;
+        return fail(err, E_LIMIT, "the engine's thread could not be started");
+    }
+    return OK;
+}
+
+void engine_close(Engine *e)
+{
+    if (!e) return;
+    atomic_store(&e->closing, true);
+    queue_close(e->inbox);
+    if (e->threaded) pthread_join(e->thread, NULL);
+    inbox_drain(e);
+    accept_end_all(e, END_CANCELLED);
+    answer_flushes(e);
+    engine_verify(e);
+    seqs_table_done(&e->table);
+    sched_done(&e->sched);
+    batch_done(&e->batch);
+    kv_free(e->kv);
+    queue_free(e->inbox);
+    mem_free(e);
+}
+
+void engine_verify(Engine *e)
+{
+    CHECK(e->table.n == e->sched.waiting.n + e->sched.n_parked + e->sched.n_running);
+    sched_verify(&e->sched);
+    kv_verify(e->kv);
+}

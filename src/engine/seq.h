@@ -1,0 +1,78 @@
+/* seq.h - inside engine: one job from submission to its last event. */
+#ifndef ENGINE_SEQ_H
+#define ENGINE_SEQ_H
+
+#include "engine/engine.h"
+
+typedef struct Seq Seq;
+
+typedef enum {
+    SEQ_NEW,     /* in the inbox */
+    SEQ_WAITING, /* in the scheduler's queue; holds no page */
+    SEQ_PARKED,  /* waits for its leader to compute what both begin with; holds no page */
+    SEQ_RUNNING  /* holds pages[0..n_pages) */
+} SeqState;
+
+/* Token counts for penalties: a list that a SampleRow can point at, and a table that finds a token in it. */
+typedef struct {
+    TokenCount *list; /* NULL: no penalty is on */
+    int32_t *slot;    /* [mask + 1] index into list + 1; 0: empty */
+    int n, mask;
+} SeqCounts;
+
+/* One block of memory from seq_new to seq_free, with everything the job can ever need: the engine's thread allocates
+ * nothing for it. tok[] is the prompt and then the output; rows of a pass are positions n_computed .. n_tok. */
+struct Seq {
+    uint64_t id;
+    uint64_t arrival; /* order of entering the scheduler */
+    SeqState state;
+    int32_t *tok;        /* [n_prompt + max_new] */
+    int n_prompt, n_tok; /* prompt; prompt and output so far */
+    int n_computed;      /* positions whose keys and values are in pages */
+    int32_t *pages;      /* [pages of n_prompt + max_new] */
+    int n_pages;
+    KvPrefix prefix;        /* the first pages, which are the tree's */
+    int n_shared_pages;     /* of pages: found in the tree at admission, so probably others' too */
+    uint32_t pages_version; /* counts changes to pages[] other than growing */
+    uint64_t *page_hash;    /* [n_prompt / KV_PAGE_TOKENS] of salt and all tokens up to the page's end */
+    uint64_t salt;
+    int priority;
+    int64_t deadline_ns; /* 0: none */
+    Sampling sampling;
+    SeqCounts counts;
+    int next_logprob; /* prompt position whose logprob is due next; n_prompt: none is */
+    void (*on_event)(void *ctx, const Event *e);
+    void *ctx;
+    bool started; /* EV_STARTED has been told */
+    int n_cached, n_preempted;
+    int passed_over;              /* times a later job was admitted first */
+    int n_rows, n_logits;         /* of the pass being built or run */
+    int running_at;               /* index into the scheduler's running */
+    int heap_at[2];               /* places in its heaps, -1: not there; SeqHeapKind */
+    int peeked;                   /* pages found in the tree when last looked */
+    Seq *leader;                  /* of a parked sequence */
+    int wait_pages;               /* of a parked sequence: what the leader must have put into the tree */
+    Seq *followers, *next, *prev; /* those parked here; neighbours in the leader's list */
+};
+
+/* The job is checked against the model's limits. Any thread. */
+Status seq_new(const Job *job, const ModelInfo *m, Seq **out, Err *err);
+void seq_free(Seq *s);
+void seq_append(Seq *s, int32_t token); /* one token of output, with its counts */
+static inline int seq_n_out(const Seq *s)
+{
+    return s->n_tok - s->n_prompt;
+}
+static inline int seq_pages_for(int n_tok)
+{
+    return (n_tok + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+}
+/* How many leading tokens may come from the tree: something must be left to compute, and all that a logprob is due for. */
+int seq_usable_prefix(const Seq *s);
+/* How many whole pages of both prompts are equal from the start, given that the first `known` are. */
+int seq_shared_pages(const Seq *a, const Seq *b, int known);
+/* Logit rows among the next n_rows positions: for prompt logprobs, and the last known token if output is wanted. */
+int seq_logits_in(const Seq *s, int n_rows);
+void seq_sample_row(const Seq *s, int32_t target, int n_vocab, SampleRow *row); /* target -1: draw */
+
+#endif
