@@ -513,8 +513,105 @@ static void wrong_shapes_are_refused(void **state)
     linear_free(l);
 }
 
+/* ---- measuring: RADISH_BENCH=1, or =Q4_1,BF16 for some formats; RADISH_THREADS (2), RADISH_ISA (the best) ---- */
+
+enum { COLD_BYTES = 160 << 20, PASSES = 5, PASS_MS = 40 };
+
+typedef struct {
+    int rows, cols;
+} Shape;
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median seconds of a product, the weights taken in turn. */
+static double time_product(Linear *l, Weight **w, int n_weights, const LinearIo *io)
+{
+    double s[PASSES];
+    int next = 0;
+    for (int p = 0; p < PASSES; p++) {
+        int64_t start = clock_ns(), now = start;
+        int calls = 0;
+        while (now - start < PASS_MS * 1000000) {
+            linear_run(l, w[next], NULL, io);
+            next = (next + 1) % n_weights;
+            calls++;
+            now = clock_ns();
+        }
+        s[p] = (double)(now - start) * 1e-9 / calls;
+    }
+    qsort(s, PASSES, sizeof s[0], by_value);
+    return s[PASSES / 2];
+}
+
+static void bench_shape(CpuIsa isa, int threads, DType t, Shape shape)
+{
+    static const int tokens[] = { 1, 4, 8, 16, 64, 512 };
+    Pool *pool = pool_new(threads);
+    Linear *l = linear_new(isa, pool);
+    size_t bytes = size_of(t, (size_t)shape.rows * (size_t)shape.cols);
+    int n_weights = (int)(COLD_BYTES / bytes) + 1;
+    Weight **w = calloc((size_t)n_weights, sizeof *w);
+    uint8_t *raw = random_rows(t, shape.rows, shape.cols, 1);
+    int64_t start = clock_ns();
+    for (int i = 0; i < n_weights; i++) w[i] = weight_of(l, WEIGHT_LINEAR, t, shape.rows, shape.cols, raw);
+    double pack = (double)(clock_ns() - start) * 1e-9;
+    float *in = calloc((size_t)512 * (size_t)shape.cols, sizeof(float));
+    float *out = calloc((size_t)512 * (size_t)shape.rows, sizeof(float));
+    Rng rng = { 3 };
+    for (size_t i = 0; i < (size_t)512 * (size_t)shape.cols; i++) in[i] = noise(&rng);
+    printf("%-6s %5dx%-5d pack %4.1f GB/s |", quant_info(t)->name, shape.rows, shape.cols,
+           (double)bytes * n_weights / pack * 1e-9);
+    for (int hot = 0; hot < 2; hot++) {
+        printf(hot ? " hot" : " cold");
+        for (size_t i = 0; i < COUNT(tokens); i++) {
+            LinearIo io = { out, in, (size_t)shape.rows, (size_t)shape.cols, tokens[i], false };
+            double s = time_product(l, w, hot ? 1 : n_weights, &io);
+            printf(" %d:%.0f", tokens[i], 2.0 * shape.rows * shape.cols * tokens[i] / s * 1e-9);
+            if (tokens[i] == 1) printf("(%.0fGB/s)", (double)bytes / s * 1e-9);
+        }
+    }
+    printf("\n");
+    free(in);
+    free(out);
+    free(raw);
+    free(w);
+    linear_free(l);
+    pool_free(pool);
+}
+
+static bool named(const char *list, const char *name)
+{
+    const char *at = strstr(list, name);
+    size_t n = strlen(name);
+    return !strcmp(list, "1") || (at && (at[n] == 0 || at[n] == ',') && (at == list || at[-1] == ','));
+}
+
+/* GFLOP/s by tokens: cold (weights of 160 MB in turn) and hot (one weight). */
+static int bench(const char *list)
+{
+    static const Shape shapes_of[] = { { 1536, 576 }, { 576, 1536 }, { 576, 576 }, { 4096, 4096 }, { 14336, 4096 } };
+    const char *threads = getenv("RADISH_THREADS"), *isa_name = getenv("RADISH_ISA");
+    CpuIsa isa = linear_isa_best();
+    if (isa_name) isa = !strcmp(isa_name, "avx2") ? ISA_AVX2 : !strcmp(isa_name, "plain") ? ISA_PLAIN : ISA_AVX512;
+    for (size_t f = 0; f < COUNT(formats) + COUNT(floats); f++) {
+        DType t = f < COUNT(formats) ? formats[f].dtype : floats[f - COUNT(formats)];
+        if (!named(list, quant_info(t)->name)) continue;
+        for (size_t i = 0; i < COUNT(shapes_of); i++) {
+            if (shapes_of[i].cols % quant_info(t)->block_elems) continue;
+            bench_shape(isa, threads ? atoi(threads) : 2, t, shapes_of[i]);
+        }
+    }
+    return 0;
+}
+
 int main(void)
 {
+    const char *list = getenv("RADISH_BENCH");
+    if (list) return bench(list);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_formats_and_shapes),   cmocka_unit_test(long_rows_and_many_tokens),
         cmocka_unit_test(rows_come_back_exactly),   cmocka_unit_test(bands_stack),
