@@ -105,7 +105,7 @@ static Status open_dummy(Checkpoint *c, const char *path, Err *err)
 static Status open_path(Checkpoint *c, const char *path, Err *err)
 {
     bool dir = file_is_dir(path);
-    if (path[0] == 0) return fail(err, E_INVALID, "no model was named; give a .gguf file or a folder");
+    if (path[0] == 0) return fail(err, E_INVALID, "no model was named: give a .gguf file or a folder");
     if (!dir && !file_exists(path)) {
         return fail(err, E_NOT_FOUND,
                     "%s: no such file or folder; give a .gguf file, or a folder with config.json and *.safetensors",
