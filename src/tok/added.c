@@ -46,13 +46,13 @@ Matcher *matcher_new(const Added *added, size_t n, bool normalized)
     m->n = 257;
     size_t n_first = 0;
     for (size_t i = 0; i < n; i++) {
-        if (added[i].normalized != normalized || added[i].text.n == 0) continue;
-        const uint8_t *p = (const uint8_t *)added[i].text.p;
+        if (added[i].normalized != normalized || added[i].find.n == 0) continue;
+        const uint8_t *p = (const uint8_t *)added[i].find.p;
         n_first += !m->first[p[0]];
         m->first[p[0]] = true;
         m->only_first = p[0];
         uint32_t at = p[0] + 1u;
-        for (size_t k = 1; k < added[i].text.n; k++) at = grow(m, at, p[k]);
+        for (size_t k = 1; k < added[i].find.n; k++) at = grow(m, at, p[k]);
         m->node[at].which = (uint32_t)i + 1;
     }
     if (n_first != 1) m->only_first = -1;

@@ -64,6 +64,20 @@ void bpe_free(Bpe *b)
     mem_free(b->pairs);
 }
 
+bool bpe_add_written(Tokenizer *t, Str left, Str right, uint32_t rank, Buf *tmp)
+{
+    int32_t a = vocab_find_written(t, left, tmp), b = vocab_find_written(t, right, tmp);
+    if (a < 0 || b < 0) return false;
+    Str first = piece_text(t, a), second = piece_text(t, b);
+    if (!t->byte_level && t->bpe.prefix.n) second = str_cut(second, MIN(second.n, t->bpe.prefix.n), second.n);
+    buf_clear(tmp);
+    buf_str(tmp, first);
+    buf_str(tmp, second);
+    int32_t id = vocab_find(t, buf_view(tmp));
+    if (id >= 0) bpe_add(&t->bpe, a, b, rank, id);
+    return id >= 0;
+}
+
 uint32_t score_rank(float score)
 {
     uint32_t u;

@@ -50,17 +50,69 @@ void tok_stream_end(TokStream *s, Buf *out)
     s->n_tail = 0;
 }
 
-/* Before or after the words of kinds that have no spaces in their pieces. */
-static Str word_of(TokStream *s, Str piece, Buf *out)
+/* s with every from made to, in out. */
+static void add_replaced(Buf *out, Str s, Str from, const char *to)
+{
+    for (size_t i = 0, at; i < s.n; i = at + from.n) {
+        at = from.n ? MIN(str_find(s, from, i), s.n) : s.n;
+        buf_add(out, s.p + i, at - i);
+        if (at == s.n) return;
+        buf_str(out, str_of(to));
+    }
+}
+
+/* What English tokenizers of the first years do to the spaces before punctuation. */
+static void clean_up(Buf *b, Buf *tmp)
+{
+    static const char *const pairs[][2] = { { " .", "." },     { " ?", "?" },           { " !", "!" },
+                                            { " ,", "," },     { " ' ", "'" },          { " n't", "n't" },
+                                            { " 'm", "'m" },   { " do not", " don't" }, { " 's", "'s" },
+                                            { " 've", "'ve" }, { " 're", "'re" } };
+    for (size_t i = 0; i < COUNT(pairs); i++) {
+        if (str_find(buf_view(b), str_of(pairs[i][0]), 0) == SIZE_MAX) continue;
+        buf_clear(tmp);
+        add_replaced(tmp, buf_view(b), str_of(pairs[i][0]), pairs[i][1]);
+        buf_clear(b);
+        buf_str(b, buf_view(tmp));
+    }
+}
+
+/* The kinds whose pieces are words without spaces, and the last decoders of old models. */
+static void push_word(TokStream *s, Str piece, int32_t id, Buf *out)
 {
     const Decoder *d = &s->t->dec;
+    Buf word = { 0 }, tmp = { 0 };
+    bool repeated = d->kind == DEC_CTC && s->started && s->last == id;
     if (d->kind == DEC_WORDPIECE) {
-        if (!s->started) return piece;
-        if (d->prefix.n && str_starts(piece, d->prefix)) return str_cut(piece, d->prefix.n, piece.n);
-        buf_char(out, ' ');
-    } else if (d->space_between && s->started) {
-        buf_char(out, ' ');
+        bool inner = s->started && d->prefix.n && str_starts(piece, d->prefix);
+        if (s->started && !inner) buf_char(&word, ' ');
+        buf_str(&word, inner ? str_cut(piece, d->prefix.n, piece.n) : piece);
+    } else if (d->kind == DEC_SUFFIX) { /* an end of word is a space, once there is a next word */
+        if (s->space) buf_char(&word, ' ');
+        s->space = str_ends(piece, d->prefix);
+        add_replaced(&word, s->space ? str_cut(piece, 0, piece.n - d->prefix.n) : piece, d->prefix, " ");
+    } else {
+        add_replaced(&word, piece, d->prefix, "");
     }
+    if (d->cleanup) clean_up(&word, &tmp);
+    if (d->kind == DEC_CTC && d->cleanup) {
+        buf_clear(&tmp);
+        add_replaced(&tmp, buf_view(&word), d->meta, " ");
+        buf_clear(&word);
+        buf_str(&word, buf_view(&tmp));
+    }
+    if (!repeated) push_bytes(s, word.p, word.n, out);
+    buf_free(&word);
+    buf_free(&tmp);
+}
+
+/* The first piece of pipelines that put a space in front of the text: that space is taken off again. */
+static Str first_piece(const Decoder *d, const Tokenizer *t, int32_t id)
+{
+    Str piece = piece_out(t, id);
+    int strip = d->strip_left;
+    if (d->drop_first_space) strip = (int)piece.n;
+    while (strip-- > 0 && piece.n && piece.p[0] == ' ') piece = str_cut(piece, 1, piece.n);
     return piece;
 }
 
@@ -69,13 +121,15 @@ void tok_stream_push(TokStream *s, int32_t id, Buf *out)
     const Tokenizer *t = s->t;
     if (id < 0 || id >= t->n_vocab || !(t->pieces[id].flags & PIECE_USED)) return;
     if (s->skip_special && (t->pieces[id].flags & PIECE_SPECIAL)) return;
-    Str piece = word_of(s, piece_out(t, id), out);
-    if (!s->started) {
-        int strip = t->dec.strip_left;
-        while (strip-- > 0 && piece.n && piece.p[0] == ' ') piece = str_cut(piece, 1, piece.n);
-        s->started = true;
+    if (t->dec.kind == DEC_PIECES || t->dec.kind == DEC_BYTES) {
+        Str piece = s->started ? piece_out(t, id) : first_piece(&t->dec, t, id);
+        if (s->started && t->dec.space_between) push_bytes(s, " ", 1, out);
+        push_bytes(s, piece.p, piece.n, out);
+    } else {
+        push_word(s, piece_out(t, id), id, out);
     }
-    push_bytes(s, piece.p, piece.n, out);
+    s->started = true;
+    s->last = id;
 }
 
 void tok_decode(const Tokenizer *t, const int32_t *ids, size_t n, bool skip_special, Buf *out)

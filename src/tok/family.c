@@ -57,6 +57,49 @@ static const char *const stops[] = {
 };
 /* clang-format on */
 
+/* Rank files name neither their pattern nor their special tokens; the number of ranks tells the family. */
+/* clang-format off */
+static const struct {
+    size_t n_ranks;
+    const char *family, *specials;
+} rank_files[] = {
+    { 50256, "gpt2", "<|endoftext|>" },
+    { 128000, "llama3",
+      "<|begin_of_text|> <|end_of_text|> <|reserved_special_token_0|> <|reserved_special_token_1|> "
+      "<|finetune_right_pad_id|> <|step_id|> <|start_header_id|> <|end_header_id|> <|eom_id|> <|eot_id|> "
+      "<|python_tag|> <|image|>" },
+    { 151643, "qwen2",
+      "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
+      "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|> "
+      "<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|> "
+      "<tool_response> </tool_response> <think> </think>" },
+    { 248044, "qwen35",
+      "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
+      "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|> "
+      "<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|> "
+      "<tool_response> </tool_response> <think> </think> <|audio_start|> <|audio_end|> <tts_pad> <tts_text_bos> "
+      "<tts_text_eod> <tts_text_bos_single> <|audio_pad|>" },
+    { 199998, "o200k", "<|endoftext|>" },
+    { 200000, "llama4",
+      "<|begin_of_text|> <|end_of_text|> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|header_start|> "
+      "<|header_end|> <|eom|> <|eot|> <|step|> <|text_post_train_reserved_special_token_0|> "
+      "<|text_post_train_reserved_special_token_1|> <|text_post_train_reserved_special_token_2|> "
+      "<|text_post_train_reserved_special_token_3|> <|text_post_train_reserved_special_token_4|> "
+      "<|text_post_train_reserved_special_token_5|> <|python_start|> <|python_end|> <|finetune_right_pad|>" },
+    { 163584, "kimi-k2", "" },
+};
+/* clang-format on */
+
+const char *family_of_ranks(size_t n_ranks, const char **specials)
+{
+    for (size_t i = 0; i < COUNT(rank_files); i++) {
+        if (rank_files[i].n_ranks != n_ranks) continue;
+        *specials = rank_files[i].specials;
+        return rank_files[i].family;
+    }
+    return NULL;
+}
+
 bool family_is_stop(Str text)
 {
     for (size_t i = 0; i < COUNT(stops); i++)
@@ -95,4 +138,13 @@ bool family_pre(Tokenizer *t, Str name)
     t->bpe.whole_first = f->flags & WHOLE;
     if (f->flags & BOS) t->add_bos = true;
     return true;
+}
+
+void family_spm_steps(Tokenizer *t, bool prefix)
+{
+    if (prefix) t->norms[t->n_norms++] = (NormStep){ .kind = NORM_PREPEND, .content = STR(" ") };
+    t->norms[t->n_norms++] = (NormStep){ .kind = NORM_REPLACE, .pattern = STR(" "), .content = STR("\xE2\x96\x81") };
+    t->dec = (Decoder){ .kind = DEC_PIECES, .byte_fallback = true, .strip_left = prefix, .n_replaces = 1 };
+    t->dec.replace[0].from = STR("\xE2\x96\x81");
+    t->dec.replace[0].to = STR(" ");
 }

@@ -128,12 +128,11 @@ typedef struct {
 } Bpe;
 
 typedef struct {
-    float *score; /* [n_vocab] */
-    float unk_score;
+    double *score; /* [n_vocab] */
+    double unk_score;
     bool byte_fallback;
     int32_t byte_id[256];
-    struct TrieNode *trie;
-    size_t n_trie;
+    struct UniNode *trie; /* of the model's pieces; [0] is the root */
 } Unigram;
 
 typedef struct {
@@ -144,7 +143,8 @@ typedef struct {
 /* ---- added tokens ---- */
 
 typedef struct {
-    Str text; /* what is looked for: normalized where that was asked for */
+    Str text;
+    Str find; /* what is looked for, if not the text: its normalized form */
     int32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
 } Added;
@@ -153,7 +153,7 @@ typedef struct Matcher Matcher; /* leftmost-longest search for many strings */
 
 /* ---- decoders ---- */
 
-typedef enum { DEC_NONE, DEC_BYTES, DEC_PIECES, DEC_WORDPIECE, DEC_SUFFIX } DecKind;
+typedef enum { DEC_NONE, DEC_BYTES, DEC_PIECES, DEC_WORDPIECE, DEC_SUFFIX, DEC_CTC } DecKind;
 
 typedef struct {
     DecKind kind;
@@ -162,7 +162,13 @@ typedef struct {
     bool drop_first_space; /* Metaspace: the first piece loses every leading replacement */
     bool space_between;    /* no decoder at all: pieces are joined by spaces */
     bool cleanup;
-    Str prefix; /* WORDPIECE: "##"; SUFFIX: "</w>" */
+    bool fused; /* while reading: a Fuse has been seen */
+    Str prefix; /* WORDPIECE: "##"; SUFFIX: "</w>"; CTC: the pad token */
+    Str meta;   /* what stands for a space: Metaspace, CTC's word delimiter */
+    struct {
+        Str from, to;
+    } replace[8];
+    int n_replaces;
 } Decoder;
 
 /* ---- the whole ---- */
@@ -230,6 +236,9 @@ void vocab_set_out(Tokenizer *t, int32_t id, Str out);
 bool vocab_bytes_of(Str text, Buf *out);
 /* The other way: one character of the alphabet for each byte. */
 void vocab_alphabet_of(Str bytes, Buf *out);
+bool vocab_base64(Str text, Buf *out);
+/* The id of a piece as files write it: in the byte alphabet where the tokenizer has one; -1. */
+int32_t vocab_find_written(const Tokenizer *t, Str written, Buf *tmp);
 void vocab_index(Tokenizer *t);                   /* builds by_text from pieces with PIECE_MODEL */
 int32_t vocab_find(const Tokenizer *t, Str text); /* among the model's pieces; -1 */
 Status vocab_add_token(Tokenizer *t, Added a, Err *err);
@@ -282,6 +291,8 @@ void wordpiece_encode(Enc *e, Str piece);
 /* Reserves room for n pairs; then adds them, a later one of the same pair replacing an earlier one. */
 void bpe_reserve(Bpe *b, size_t n);
 void bpe_add(Bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t id);
+/* Adds a merge of two pieces as files write them; false if they or their union are no pieces. */
+bool bpe_add_written(Tokenizer *t, Str left, Str right, uint32_t rank, Buf *tmp);
 /* A score as a rank: the higher the score, the lower the rank; equal scores give equal ranks. */
 uint32_t score_rank(float score);
 /* Every way to put a piece together from two pieces is a merge; rank[id] orders them. */
@@ -304,6 +315,8 @@ bool regex_next(const Regex *r, Str text, size_t from, size_t *start, size_t *en
 
 /* ---- readers ---- */
 
+typedef struct json_t json_t;
+
 /* Where a checkpoint's small files come from: an open checkpoint or a folder. */
 typedef struct {
     Checkpoint *c;
@@ -316,11 +329,19 @@ Status files_get(const Files *f, const char *name, Str *out, Err *err); /* out->
 Status read_gguf(Checkpoint *c, Tokenizer *t, Err *err);
 Status read_json(Str text, const char *name, Tokenizer *t, Err *err); /* tokenizer.json */
 Status read_json_config(const Files *f, Tokenizer *t, Err *err);      /* tokenizer_config.json and the like */
+Status steps_read_normalizer(const json_t *j, Tokenizer *t, Err *err);
+Status steps_read_pre_tokenizer(const json_t *j, Tokenizer *t, Err *err);
+Status steps_read_decoder(const json_t *j, Tokenizer *t, Err *err);
 Status read_tekken(Str text, const char *name, Tokenizer *t, Err *err);
-Status read_model(Str bytes, const char *name, const Files *f, Tokenizer *t,
-                  Err *err); /* tokenizer.model of either kind */
+Status read_model(Str bytes, const char *name, Tokenizer *t, Err *err); /* tokenizer.model of either kind */
+Status read_ranks(Str text, const char *name, Tokenizer *t, Err *err);  /* tiktoken's */
 /* Splits and normalizers of a family by its name in GGUF's tokenizer.ggml.pre; false: not known. */
 bool family_pre(Tokenizer *t, Str name);
+/* The family of a rank file, told by how many ranks it has: its name for family_pre, and its special tokens as a list
+ * separated by spaces, which follow the ranks; NULL: not known. */
+const char *family_of_ranks(size_t n_ranks, const char **specials);
+/* Steps of SentencePiece: one space more in front if prefix, each space written as U+2581; and their decoder. */
+void family_spm_steps(Tokenizer *t, bool prefix);
 /* Text that ends a turn in some family: its id is a stop id wherever it exists. */
 bool family_is_stop(Str text);
 

@@ -77,7 +77,11 @@ static Status take_token(Tokenizer *t, Source *s, int32_t id, Str text, Err *err
     TRY(vocab_set(t, id, piece, model ? PIECE_MODEL : 0, err));
     if (type == TYPE_UNKNOWN) t->pieces[id].flags |= PIECE_SPECIAL;
     if (!added) return OK;
-    return vocab_add_token(t, (Added){ .text = text, .id = id, .special = type != TYPE_USER }, err);
+    /* SentencePiece looks for its user-defined pieces in normalized text, and for control pieces nowhere. */
+    Added a = {
+        .text = text, .id = id, .special = type != TYPE_USER, .normalized = type == TYPE_USER && !t->byte_level
+    };
+    return vocab_add_token(t, a, err);
 }
 
 static Status take_tokens(Tokenizer *t, Source *s, Err *err)
@@ -95,27 +99,12 @@ static Status take_tokens(Tokenizer *t, Source *s, Err *err)
 
 /* ---- merges ---- */
 
-static int32_t find_written(const Tokenizer *t, Str written, Buf *tmp)
-{
-    buf_clear(tmp);
-    if (!t->byte_level) return vocab_find(t, written);
-    return vocab_bytes_of(written, tmp) ? vocab_find(t, buf_view(tmp)) : -1;
-}
-
-/* "left right", cut at the first space that is not the first character. */
+/* "left right", cut at the first space that is not the first character; one that names no tokens is passed over. */
 static void take_merge(Tokenizer *t, Str line, uint32_t rank, Buf *tmp)
 {
-    size_t cut = str_find(line, STR(" "), 1);
-    if (line.n < 3 || cut == SIZE_MAX || !utf8_valid(line)) return;
-    int32_t left = find_written(t, str_cut(line, 0, cut), tmp);
-    int32_t right = find_written(t, str_cut(line, cut + 1, line.n), tmp);
-    if (left < 0 || right < 0) return;
-    Buf whole = { 0 };
-    buf_str(&whole, piece_text(t, left));
-    buf_str(&whole, piece_text(t, right));
-    int32_t id = vocab_find(t, buf_view(&whole));
-    buf_free(&whole);
-    if (id >= 0) bpe_add(&t->bpe, left, right, rank, id);
+    size_t cut = line.n > 2 ? str_find(line, STR(" "), 1) : SIZE_MAX;
+    if (cut == SIZE_MAX || !utf8_valid(line)) return;
+    bpe_add_written(t, str_cut(line, 0, cut), str_cut(line, cut + 1, line.n), rank, tmp);
 }
 
 static Status take_merges(Checkpoint *c, Tokenizer *t, Err *err)
@@ -163,21 +152,13 @@ static Status ranks_of_scores(const Source *s, uint32_t *rank, Err *err)
     return OK;
 }
 
-/* The spaces of SentencePiece: one more in front, each written as U+2581. */
-static void spm_steps(Tokenizer *t, bool prefix)
-{
-    if (prefix) t->norms[t->n_norms++] = (NormStep){ .kind = NORM_PREPEND, .content = STR(" ") };
-    t->norms[t->n_norms++] = (NormStep){ .kind = NORM_REPLACE, .pattern = STR(" "), .content = STR("\xE2\x96\x81") };
-    t->dec = (Decoder){ .kind = DEC_PIECES, .byte_fallback = true, .strip_left = prefix };
-}
-
 static Status read_spm(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
 {
     t->model = MODEL_BPE;
     t->bpe.byte_fallback = t->bpe.fuse_unk = true;
     t->add_bos = true;
     TRY(take_tokens(t, s, err));
-    spm_steps(t, flag_at(c, KEY("add_space_prefix"), true));
+    family_spm_steps(t, flag_at(c, KEY("add_space_prefix"), true));
     t->unk = id_at(c, t, KEY("unknown_token_id"), 0);
     vocab_index(t);
     uint32_t *rank = mem_alloc_array((size_t)t->n_vocab, sizeof *rank);
@@ -198,13 +179,13 @@ static Status read_unigram(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
         TRY(charsmap_read((Str){ (const char *)map->data, map->count }, t->mem, &t->norms[t->n_norms++], err));
     if (flag_at(c, KEY("remove_extra_whitespaces"), false))
         t->norms[t->n_norms++] = (NormStep){ .kind = NORM_COLLAPSE };
-    spm_steps(t, flag_at(c, KEY("add_space_prefix"), true));
+    family_spm_steps(t, flag_at(c, KEY("add_space_prefix"), true));
     t->unk = id_at(c, t, KEY("unknown_token_id"), 2);
     t->unigram.score = mem_alloc_array((size_t)t->n_vocab, sizeof *t->unigram.score);
     for (int32_t id = 0; id < t->n_vocab; id++) {
         double score;
         if (!load_meta_f64(s->scores, (size_t)id, &score)) return fail(err, E_CORRUPT, KEY("scores") " are no numbers");
-        t->unigram.score[id] = (float)score;
+        t->unigram.score[id] = score;
     }
     return OK;
 }

@@ -36,7 +36,7 @@ static Status read_files(const Files *f, Tokenizer *t, Err *err)
     if (text.p) return read_json(text, "tokenizer.json", t, err);
     for (size_t i = 0; i < COUNT(models); i++) {
         TRY(files_get(f, models[i], &text, err));
-        if (text.p) return read_model(text, models[i], f, t, err);
+        if (text.p) return read_model(text, models[i], t, err);
     }
     return fail(err, E_NOT_FOUND, "there is no tokenizer.json, tekken.json or tokenizer.model");
 }
@@ -90,7 +90,7 @@ static Status read_file(const char *path, Arena *mem, Tokenizer *t, Err *err)
     Files files = { .dir = dir, .mem = mem };
     Str trimmed = str_trim(text);
     if (trimmed.n == 0 || trimmed.p[0] != '{')
-        TRY(read_model(text, name, &files, t, err));
+        TRY(read_model(text, name, t, err));
     else if (str_find(text, STR("\"token_bytes\""), 0) != SIZE_MAX && !name_ends(path, "tokenizer.json"))
         TRY(read_tekken(text, name, t, err));
     else

@@ -48,6 +48,8 @@ typedef struct {
     const Tokenizer *t;
     bool skip_special;
     bool started;    /* a leading space has been dealt with */
+    bool space;      /* a space is owed before the next piece */
+    int32_t last;    /* the id before */
     uint8_t tail[8]; /* bytes of an unfinished character */
     int n_tail;
 } TokStream;

@@ -135,6 +135,41 @@ int32_t vocab_find(const Tokenizer *t, Str text)
     }
 }
 
+int32_t vocab_find_written(const Tokenizer *t, Str written, Buf *tmp)
+{
+    if (!t->byte_level) return vocab_find(t, written);
+    buf_clear(tmp);
+    return vocab_bytes_of(written, tmp) ? vocab_find(t, buf_view(tmp)) : -1;
+}
+
+/* Value of a base64 digit, -1 for anything else. */
+static int digit64(char c)
+{
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+bool vocab_base64(Str text, Buf *out)
+{
+    while (text.n && text.p[text.n - 1] == '=') text.n--;
+    if (text.n % 4 == 1) return false;
+    uint32_t bits = 0;
+    int n = 0;
+    buf_reserve(out, text.n);
+    for (size_t i = 0; i < text.n; i++) {
+        int d = digit64(text.p[i]);
+        if (d < 0) return false;
+        bits = bits << 6 | (uint32_t)d;
+        n += 6;
+        if (n < 8) continue;
+        n -= 8;
+        buf_char(out, (char)(bits >> n));
+    }
+    return true;
+}
+
 /* ---- added tokens, roles, stops, templates ---- */
 
 Status vocab_add_token(Tokenizer *t, Added a, Err *err)
@@ -153,6 +188,7 @@ Status vocab_add_token(Tokenizer *t, Added a, Err *err)
         TRY(vocab_set(t, a.id, a.text, flags, err));
     }
     a.text = arena_str(t->mem, a.text);
+    a.find = a.find.n ? arena_str(t->mem, a.find) : a.text;
     for (size_t i = 0; i < t->n_added; i++) {
         if (t->added[i].id != a.id) continue;
         t->added[i] = a;
@@ -192,29 +228,46 @@ void vocab_add_template(Tokenizer *t, Str name, Str text)
 
 /* ---- the end of reading ---- */
 
-/* What ids give in text is worked out once: bytes for <0xNN>, spaces for U+2581. */
-static void set_outputs(Tokenizer *t)
+/* s with every from made to. */
+static void replace_all(Str s, Str from, Str to, Buf *out)
 {
-    if (t->dec.kind != DEC_PIECES) return;
-    Buf tmp = { 0 };
-    for (int32_t id = 0; id < t->n_vocab; id++) {
+    buf_clear(out);
+    for (size_t i = 0, at; i <= s.n; i = at + from.n) {
+        at = from.n ? str_find(s, from, i) : SIZE_MAX;
+        if (at == SIZE_MAX) at = s.n;
+        buf_add(out, s.p + i, at - i);
+        if (at == s.n) return;
+        buf_str(out, to);
+    }
+}
+
+/* What ids give in text is worked out once: bytes for <0xNN>, spaces for U+2581. */
+static Status set_outputs(Tokenizer *t, Err *err)
+{
+    Buf tmp[2] = { { 0 } };
+    const Decoder *d = &t->dec;
+    for (int32_t id = 0; id < t->n_vocab && d->kind == DEC_PIECES; id++) {
         Str s = piece_out(t, id);
-        int byte = t->dec.byte_fallback ? vocab_byte_piece(s) : -1;
-        buf_clear(&tmp);
+        int which = 0;
+        for (int i = 0; i < d->n_replaces; i++) {
+            if (str_find(s, d->replace[i].from, 0) == SIZE_MAX) continue;
+            replace_all(s, d->replace[i].from, d->replace[i].to, &tmp[which]);
+            s = buf_view(&tmp[which]);
+            which = !which;
+        }
+        int byte = d->byte_fallback ? vocab_byte_piece(s) : -1;
+        char c = (char)byte;
         if (byte >= 0) {
             t->pieces[id].flags |= PIECE_BYTE;
-            buf_char(&tmp, (char)byte);
-        } else {
-            if (s.n < 3 || str_find(s, STR("\xE2\x96\x81"), 0) == SIZE_MAX) continue;
-            for (size_t i = 0; i < s.n; i++) {
-                bool meta = s.n - i >= 3 && memcmp(s.p + i, "\xE2\x96\x81", 3) == 0;
-                buf_char(&tmp, meta ? ' ' : s.p[i]);
-                if (meta) i += 2;
-            }
+            s = (Str){ &c, 1 };
         }
-        vocab_set_out(t, id, buf_view(&tmp));
+        if (s.n > UINT16_MAX || t->blob.n > UINT32_MAX - UINT16_MAX)
+            return fail(err, E_LIMIT, "token %d decodes to too much", id);
+        if (s.p != t->blob.p + t->pieces[id].out) vocab_set_out(t, id, s);
     }
-    buf_free(&tmp);
+    buf_free(&tmp[0]);
+    buf_free(&tmp[1]);
+    return OK;
 }
 
 static void set_byte_ids(Tokenizer *t, int32_t *byte_id)
@@ -230,11 +283,11 @@ static void set_byte_ids(Tokenizer *t, int32_t *byte_id)
 Status vocab_finish(Tokenizer *t, Err *err)
 {
     if (t->n_vocab == 0) return fail(err, E_CORRUPT, "there are no tokens");
-    vocab_index(t);
+    if (!t->by_text.slots) vocab_index(t);
     set_byte_ids(t, t->model == MODEL_UNIGRAM ? t->unigram.byte_id : t->bpe.byte_id);
     if (!t->bpe.pairs) bpe_reserve(&t->bpe, 0);
     if (t->model == MODEL_UNIGRAM) TRY(unigram_build(t, err));
-    set_outputs(t);
+    TRY(set_outputs(t, err));
     t->raw = matcher_new(t->added, t->n_added, false);
     t->normed = matcher_new(t->added, t->n_added, true);
     if (t->bos >= t->n_vocab || t->eos >= t->n_vocab)
