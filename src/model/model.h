@@ -10,6 +10,9 @@
 
 typedef struct Model Model;
 
+/* For diagnosis and tests: leaves out what the planner does to a family's steps. The logits do not change. */
+enum { MODEL_NO_FUSION = 1, MODEL_NO_CUT = 2, MODEL_NO_SHARING = 4 };
+
 typedef struct {
     const BackendOps *ops;
     Device *device;       /* borrowed; must outlive the model */
@@ -21,6 +24,7 @@ typedef struct {
     DType kv_dtype;       /* DT_NONE: the backend's choice */
     float dummy_std;      /* of dummy weights; 0: uniform +-1e-3 */
     uint64_t dummy_seed;
+    unsigned plan_flags; /* MODEL_NO_...; 0: none */
 } ModelOptions;
 
 typedef struct {

@@ -142,7 +142,7 @@ static int cut_at(const Plan *p, unsigned flags)
         if (p->steps[i].op == OP_NORM || p->steps[i].op == OP_ADD_NORM) last_norm = i;
         if (p->steps[i].op == OP_ATTN) last_attn = i;
     }
-    return flags & PLAN_NO_CUT ? last_norm : last_attn + 1;
+    return flags & MODEL_NO_CUT ? last_norm : last_attn + 1;
 }
 
 static void rename_reg(PlanStep *s, int from, int to)
@@ -229,7 +229,7 @@ static void place_regs(Builder *b)
     Plan *p = b->p;
     uint32_t conflict[PLAN_REGS_MAX];
     bool placed[PLAN_REGS_MAX] = { false };
-    find_conflicts(p, !(b->o.flags & PLAN_NO_SHARING), conflict);
+    find_conflicts(p, !(b->o.flags & MODEL_NO_SHARING), conflict);
     for (int r = 1; r < p->n_regs; r++) p->regs[r].buffer = -1;
     for (;;) {
         int best = 0;
@@ -257,7 +257,7 @@ Status plan_build(const Arch *arch, const ModelConfig *c, const WeightSet *w, Pl
     if (o.max_rows < 1 || o.max_logits < 1 || o.max_logits > o.max_rows)
         return fail(err, E_INVALID, "a model needs room for at least one token and one sequence a pass");
     bind_all(&b, a);
-    if (!(o.flags & PLAN_NO_FUSION)) fuse_add_norm(out);
+    if (!(o.flags & MODEL_NO_FUSION)) fuse_add_norm(out);
     size_regs(&b);
     cut(&b);
     count_rows(&b);

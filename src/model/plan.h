@@ -62,12 +62,10 @@ typedef struct {
     size_t act_bytes;
 } Plan;
 
-enum { PLAN_NO_FUSION = 1, PLAN_NO_CUT = 2, PLAN_NO_SHARING = 4 }; /* for tests: the result must not change */
-
 typedef struct {
     int max_rows, max_logits;
     DType act;
-    unsigned flags;
+    unsigned flags; /* MODEL_NO_... */
 } PlanOptions;
 
 Status plan_build(const Arch *arch, const ModelConfig *c, const WeightSet *w, PlanOptions o, Arena *a, Plan *out,

@@ -52,9 +52,10 @@ static Status describe(Model *m, Checkpoint *c, const ModelOptions *o, Err *err)
     return OK;
 }
 
-static Status build_plan(Model *m, Err *err)
+static Status build_plan(Model *m, unsigned flags, Err *err)
 {
-    PlanOptions p = { .max_rows = m->max_rows, .max_logits = m->max_logits, .act = m->ops ? m->ops->act : DT_F32 };
+    PlanOptions p = { .max_rows = m->max_rows, .max_logits = m->max_logits, .flags = flags };
+    p.act = m->ops ? m->ops->act : DT_F32;
     TRY(plan_build(m->arch, &m->config, &m->weights, p, m->arena, &m->plan, err));
     if (m->ops) TRY(plan_check_ops(&m->plan, m->ops, err));
     m->info.n_params = m->weights.n_params;
@@ -137,7 +138,7 @@ static Status open_on_device(Model *m, Checkpoint *c, const ModelOptions *o, Err
     KvShape shape;
     TRY(describe(m, c, o, err));
     TRY(weights_load(c, m->arch, &m->config, o, m->arena, &m->weights, err));
-    TRY(build_plan(m, err));
+    TRY(build_plan(m, o->plan_flags, err));
     m->info.weight_bytes = m->ops->weight_bytes(m->device);
     TRY(plan_pages(m, o, &shape, err));
     m->info.context_length = (int)MIN((int64_t)m->info.context_length, (int64_t)m->info.n_pages * PAGE_TOKENS);
@@ -170,7 +171,7 @@ Status model_plan(Checkpoint *c, const ModelOptions *o, ModelInfo *out, Err *err
     Status st = describe(m, c, o, err);
     dry.device = NULL; /* weights are looked at, not loaded */
     if (st == OK) st = weights_load(c, m->arch, &m->config, &dry, m->arena, &m->weights, err);
-    if (st == OK) st = build_plan(m, err);
+    if (st == OK) st = build_plan(m, o->plan_flags, err);
     m->info.weight_bytes = m->weights.bytes;
     if (st == OK) st = plan_pages(m, o, &shape, err);
     if (st != OK) fail_prefix(err, "%s", load_path(c));
