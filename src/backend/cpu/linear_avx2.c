@@ -11,13 +11,6 @@
 
 #include "backend/cpu/linear_kernels.h"
 
-#define INLINE static inline __attribute__((always_inline))
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
 enum { TOKENS_MAX = 4, PART = 8 };
 
 INLINE __m256i load_i(const uint8_t *p)

@@ -14,13 +14,6 @@
 
 #include "backend/cpu/linear_kernels.h"
 
-#define INLINE static inline __attribute__((always_inline))
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
 INLINE __m512i load_i(const uint8_t *p)
 {
     return _mm512_loadu_si512(p);

@@ -21,7 +21,7 @@ const Simd simd_plain = {
 
 static const Simd *const tables[ISA_COUNT] = {
     [ISA_PLAIN] = &simd_plain,
-#if 0 && RADISH_X86
+#if RADISH_X86
     [ISA_AVX2] = &simd_avx2,
     [ISA_AVX512] = &simd_avx512,
 #endif

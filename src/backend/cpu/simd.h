@@ -80,7 +80,7 @@ typedef struct {
 const Simd *simd_find(CpuIsa isa);
 
 extern const Simd simd_plain;
-#if 0 && RADISH_X86
+#if RADISH_X86
 extern const Simd simd_avx2;
 extern const Simd simd_avx512;
 #endif
