@@ -25,8 +25,9 @@ typedef struct {
 /* Binds and listens; the model is borrowed and must outlive the server. */
 Status api_open(const ApiOptions *o, Radish *radish, Server **out, Err *err);
 int api_port(const Server *s);
-void api_run(Server *s);                /* serves on the calling thread until api_stop, then until drained */
-void api_stop(Server *s, int drain_ms); /* any thread and signal handlers: no new requests; running ones get so long to end */
-void api_close(Server *s);              /* after api_run; NULL is fine */
+void api_run(Server *s); /* serves on the calling thread until api_stop, then until drained */
+void api_stop(Server *s,
+              int drain_ms); /* any thread and signal handlers: no new requests; running ones get so long to end */
+void api_close(Server *s);   /* after api_run; NULL is fine */
 
 #endif

@@ -653,6 +653,13 @@ bool http_stopping(const Http *h)
     return atomic_load(&h->shared.stopping);
 }
 
+/* Gives back the queue's references; nothing is queued any more once every connection is closed. */
+static void forget_dirty(Http *h)
+{
+    void *item;
+    while (queue_pop(h->shared.dirty, &item, 1)) http_reply_unref(item);
+}
+
 void http_run(Http *h)
 {
     event_add(h->listener, NULL);
@@ -660,14 +667,14 @@ void http_run(Http *h)
     event_add(h->stop, NULL);
     event_base_dispatch(h->base);
     while (h->conns) conn_close(h->conns); /* what did not drain in time is told so */
+    forget_dirty(h);
 }
 
 void http_close(Http *h)
 {
     if (!h) return;
-    void *item;
     while (h->conns) conn_close(h->conns);
-    while (queue_pop(h->shared.dirty, &item, 1)) http_reply_unref(item);
+    forget_dirty(h);
     struct event *events[] = { h->listener, h->dirty, h->stop, h->tick };
     for (size_t i = 0; i < COUNT(events); i++) {
         if (events[i]) event_free(events[i]);

@@ -59,10 +59,12 @@ Buf http_take_body(HttpReply *r);
 
 /* A whole answer. headers: NULL or "Name: value\r\n" lines. Gives back the reference. */
 void http_reply(HttpReply *r, int status, const char *content_type, const char *headers, Str body);
-/* Starts a stream of server-sent events (200, text/event-stream, chunked). */
+/* Starts a stream of server-sent events (200, text/event-stream, chunked), unless it has begun. */
 void http_sse_begin(HttpReply *r);
-void http_sse_send(HttpReply *r, Str data); /* one event: "data: ...\n\n"; data is one line */
-void http_sse_end(HttpReply *r);            /* ends the stream and gives back the reference */
+void http_sse_send(HttpReply *r,
+                   Str data);      /* one event: "data: ...\n\n"; data is one line. Begins the stream if need be */
+void http_sse_end(HttpReply *r);   /* ends the stream and gives back the reference */
+bool http_has_begun(HttpReply *r); /* an answer or a stream: too late for another status */
 /* gone is called at most once, when the client has gone or was cut before the answer was complete: on the I/O thread, or here and now
  * if it has gone already. It may still run while another thread completes the answer; so ctx belongs to the
  * reply, which calls release(ctx) exactly once, when the last reference is given back. Once per reply; release may be NULL. */

@@ -154,16 +154,21 @@ void http_reply(HttpReply *r, int status, const char *content_type, const char *
     give_back(r);
 }
 
-void http_sse_begin(HttpReply *r)
+static void add_sse_head(HttpReply *r)
 {
-    if (!begin_write(r)) return;
-    CHECK(!r->begun);
-    size_t before = r->pending.n;
+    if (r->begun) return;
+    r->begun = true;
     add_head(&r->pending, http_shared(r->http), r, 200, "text/event-stream");
     buf_str(&r->pending, STR("Cache-Control: no-cache\r\n"));
     if (r->chunked) buf_str(&r->pending, STR("Transfer-Encoding: chunked\r\n"));
     buf_str(&r->pending, STR("\r\n"));
-    r->begun = true;
+}
+
+void http_sse_begin(HttpReply *r)
+{
+    if (!begin_write(r)) return;
+    size_t before = r->pending.n;
+    add_sse_head(r);
     end_write(r, before);
 }
 
@@ -171,8 +176,8 @@ void http_sse_send(HttpReply *r, Str data)
 {
     static const char prefix[] = "data: ", suffix[] = "\n\n";
     if (r->head_only || !begin_write(r)) return;
-    CHECK(r->begun);
     size_t before = r->pending.n, n = sizeof prefix - 1 + data.n + sizeof suffix - 1;
+    add_sse_head(r);
     buf_reserve(&r->pending, n + 24);
     if (r->chunked) buf_printf(&r->pending, "%zx\r\n", n);
     buf_str(&r->pending, STR(prefix));
@@ -185,13 +190,21 @@ void http_sse_send(HttpReply *r, Str data)
 void http_sse_end(HttpReply *r)
 {
     if (begin_write(r)) {
-        CHECK(r->begun);
         size_t before = r->pending.n;
+        add_sse_head(r);
         if (r->chunked && !r->head_only) buf_str(&r->pending, STR("0\r\n\r\n"));
         r->ended = true;
         end_write(r, before);
     }
     give_back(r);
+}
+
+bool http_has_begun(HttpReply *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool begun = r->begun;
+    pthread_mutex_unlock(&r->lock);
+    return begun;
 }
 
 void http_drop(HttpReply *r)
