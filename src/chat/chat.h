@@ -23,15 +23,15 @@ typedef struct {
 } TemplateVar;
 
 typedef struct {
-    Str messages_json;        /* the JSON array as the client sent it (key order and number text are kept) */
-    Str tools_json;           /* JSON array or empty */
-    Str documents_json;       /* JSON array or empty */
-    Str kwargs_json;          /* JSON object of further variables (chat_template_kwargs), or empty */
+    Str messages_json;           /* the JSON array as the client sent it (key order and number text are kept) */
+    Str tools_json;              /* JSON array or empty */
+    Str documents_json;          /* JSON array or empty */
+    Str kwargs_json;             /* JSON object of further variables (chat_template_kwargs), or empty */
     const TemplateVar *specials; /* bos_token, eos_token ... */
     int n_specials;
     bool add_generation_prompt;
     bool continue_final_message; /* the last message is left open, as transformers' rule does it */
-    int64_t now_s;            /* what strftime_now formats, seconds since 1970, UTC */
+    int64_t now_s;               /* what strftime_now formats, seconds since 1970, UTC */
 } RenderInput;
 
 enum { TEMPLATE_OUTPUT_MAX = 64 << 20, TEMPLATE_FUEL = 50 * 1000 * 1000 };
@@ -44,9 +44,9 @@ Status template_render(const Template *t, const RenderInput *in, Buf *out, Err *
 typedef struct Output Output;
 
 typedef struct {
-    const Str *stop;          /* copied */
+    const Str *stop; /* copied */
     int n_stop;
-    bool keep_stop;           /* no_stop_trim: the matched string stays in the text */
+    bool keep_stop; /* no_stop_trim: the matched string stays in the text */
     bool skip_special;
 } OutputOptions;
 
@@ -54,7 +54,7 @@ Output *output_new(const Tokenizer *t, const OutputOptions *o);
 void output_free(Output *o);
 /* Appends to `delta` the text that is certain after this token. True: a stop string was matched; nothing may follow. */
 bool output_push(Output *o, int32_t id, Buf *delta);
-void output_end(Output *o, Buf *delta);    /* the end came otherwise: what was held back */
-int output_matched(const Output *o);       /* which stop string, -1: none */
+void output_end(Output *o, Buf *delta); /* the end came otherwise: what was held back */
+int output_matched(const Output *o);    /* which stop string, -1: none */
 
 #endif
