@@ -2,8 +2,7 @@
 #ifndef TESTS_TEST_H
 #define TESTS_TEST_H
 
-/* clang-format off: the order matters */
-#include <cmocka.h>
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <cmocka.h>
 /* clang-format on */
 
 #endif

@@ -89,7 +89,7 @@ static Status mark_final(JRun *r, JValue *messages, Str *final)
 
 static Status cut_final(JRun *r, size_t begin, Str final)
 {
-    Str tag = STR(continue_tag), bare = str_trim(tag), text = { r->out->p + begin, r->out->n - begin };
+    Str tag = STR(continue_tag), bare = str_trim(tag), text = str_cut(buf_view(r->out), MIN(begin, r->out->n), r->out->n);
     size_t at = str_find(text, bare, 0);
     if (at == SIZE_MAX || str_find(text, str_trim(final), 0) == SIZE_MAX)
         return fail(r->err, E_INVALID, "continue_final_message: the template does not show the last message as it is");
@@ -124,6 +124,7 @@ Status template_render(const Template *t, const RenderInput *in, Buf *out, Err *
     Err local = { 0 };
     Str final = { 0 };
     size_t begin = out->n;
+    buf_reserve(out, 1024);
     JRun r = { .arena = arena_new(0),
                .out = out,
                .out_max = begin + TEMPLATE_OUTPUT_MAX,
