@@ -27,28 +27,47 @@ static int guess_growth(const Sched *s, const Seq *q)
     return (int)(s->growth * (float)MIN(allowed, GUESS_MAX));
 }
 
-/* Would the pages last if c took `need` more? All grow in step; at each end of a bucket those that have reached their guess
- * have gone with their pages. Sequences of lower priority than c do not count: they will make way. */
+/* Sums over the sequences whose guessed end lies in one bucket of the forecast. */
+typedef struct {
+    int64_t n, tokens, pages, own_pages; /* own: given back at the end, as far as can be told */
+} Ending;
+
+static void add_ending(Ending *e, const Seq *q, int n_pages)
+{
+    e->n++;
+    e->tokens += q->n_tok;
+    e->pages += n_pages;
+    e->own_pages += n_pages - q->n_shared_pages;
+}
+
+/* Would the pages last if c took `need` more? All grow in step, each up to a page more than its tokens fill; at the end of
+ * a bucket those that have reached their guess are gone with their pages. Sequences of lower priority than c do not
+ * count: they will make way. */
 static bool forecast(const Sched *s, const Seq *c, int need)
 {
-    int free_pages = kv_available(s->kv) - need, longest = guess_growth(s, c);
+    int64_t free_pages = kv_available(s->kv) - need;
+    int longest = guess_growth(s, c);
     if (free_pages < 0) return false;
     for (int i = 0; i < s->n_running; i++) longest = MAX(longest, guess_growth(s, s->running[i]));
-    int width = longest / BUCKETS + 1, count[BUCKETS] = { 0 }, pages[BUCKETS] = { 0 }, alive = 1;
-    count[guess_growth(s, c) / width]++;
+    int width = longest / BUCKETS + 1;
+    Ending ending[BUCKETS] = { 0 }, alive = { 0 };
+    add_ending(&ending[guess_growth(s, c) / width], c, seq_pages_for(c->n_tok));
     for (int i = 0; i < s->n_running; i++) {
         const Seq *q = s->running[i];
-        if (q->priority < c->priority) continue;
-        int b = guess_growth(s, q) / width;
-        count[b]++;
-        pages[b] += q->n_pages - q->n_shared_pages;
-        alive++;
+        if (q->priority >= c->priority) add_ending(&ending[guess_growth(s, q) / width], q, q->n_pages);
     }
     for (int b = 0; b < BUCKETS; b++) {
-        int64_t grown = (int64_t)alive * (b + 1) * width / KV_PAGE_TOKENS;
-        if (grown > free_pages) return false;
-        free_pages += pages[b];
-        alive -= count[b];
+        alive.n += ending[b].n;
+        alive.tokens += ending[b].tokens;
+        alive.pages += ending[b].pages;
+    }
+    for (int b = 0; b < BUCKETS; b++) {
+        int64_t full = (alive.tokens + alive.n * ((b + 1) * width + KV_PAGE_TOKENS - 1)) / KV_PAGE_TOKENS;
+        if (full - alive.pages > free_pages) return false;
+        alive.n -= ending[b].n;
+        alive.tokens -= ending[b].tokens;
+        alive.pages -= ending[b].pages;
+        free_pages += ending[b].own_pages;
     }
     return true;
 }

@@ -120,12 +120,9 @@ static void secure_pages(Sched *s)
 void sched_give_rows(Sched *s, Seq *q)
 {
     int n = MIN(MIN(q->n_tok - q->n_computed, s->limits.chunk_tokens), s->rows_left);
-    int n_logits = seq_logits_in(q, n);
-    if (n_logits > s->logits_left) { /* every row less is at most one logit row less */
-        n -= n_logits - s->logits_left;
-        if (n <= 0) return;
-        n_logits = seq_logits_in(q, n);
-    }
+    int n_logits;
+    while (n > 0 && (n_logits = seq_logits_in(q, n)) > s->logits_left)
+        n -= n_logits - s->logits_left; /* a row less is at most one logit row less */
     if (n <= 0) return;
     q->n_rows = n;
     q->n_logits = n_logits;

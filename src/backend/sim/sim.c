@@ -346,6 +346,11 @@ static void check_seq(Device *d, const KvCache *kv, int seq)
         }
         before = slot;
     }
+    for (int row = b->seq_start[seq]; row < b->seq_start[seq + 1]; row++) {
+        const Slot *slot = slot_at(kv, b, seq, b->pos[row]);
+        if (!slot || slot->hash != d->row_hash[row])
+            refuse(d, seq, b->pos[row], "another sequence of this pass has written to its page");
+    }
     int last = b->seq_start[seq + 1] - 1;
     if (b->pos[last] + 1 != len) refuse(d, seq, len, "seq_len is not its last row's position and one");
 }
