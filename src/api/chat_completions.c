@@ -365,14 +365,12 @@ static void whole(Call *c, Buf *out)
     openai_tail(out, c);
 }
 
-static const Format format = {
-    .prepare = prepare, .token = on_token, .delta = on_delta, .end = on_end, .whole = whole
-};
+const Format chat_format = { .prepare = prepare, .token = on_token, .delta = on_delta, .end = on_end, .whole = whole };
 
 static void handle(Server *s, const HttpRequest *q, HttpReply *r)
 {
     (void)q;
-    call_start(s, &format, "chatcmpl-", r);
+    call_start(s, &chat_format, "chatcmpl-", r);
 }
 
 const Route chat_route = { "/v1/chat/completions", ROUTE_POST | ROUTE_JSON, handle };

@@ -216,17 +216,17 @@ static void whole(Call *c, Buf *out)
     openai_tail(out, c);
 }
 
-static const Format format = { .prepare = prepare,
-                               .prompt_logprob = on_prompt_logprob,
-                               .token = on_token,
-                               .delta = on_delta,
-                               .end = on_end,
-                               .whole = whole };
+const Format completions_format = { .prepare = prepare,
+                                    .prompt_logprob = on_prompt_logprob,
+                                    .token = on_token,
+                                    .delta = on_delta,
+                                    .end = on_end,
+                                    .whole = whole };
 
 static void handle(Server *s, const HttpRequest *q, HttpReply *r)
 {
     (void)q;
-    call_start(s, &format, "cmpl-", r);
+    call_start(s, &completions_format, "cmpl-", r);
 }
 
 const Route completions_route = { "/v1/completions", ROUTE_POST | ROUTE_JSON, handle };

@@ -370,14 +370,14 @@ static void whole(Call *c, Buf *out)
     if (c->batch) buf_char(out, ']');
 }
 
-static const Format format = {
+const Format generate_format = {
     .prepare = prepare, .prompt_logprob = on_prompt_logprob, .token = on_token, .delta = on_delta, .whole = whole
 };
 
 static void handle(Server *s, const HttpRequest *q, HttpReply *r)
 {
     (void)q;
-    call_start(s, &format, "", r);
+    call_start(s, &generate_format, "", r);
 }
 
 const Route generate_route = { "/generate", ROUTE_POST | ROUTE_PUT, handle };

@@ -22,6 +22,8 @@ typedef struct {
     void (*handle)(Server *s, const HttpRequest *q, HttpReply *r);
 } Route;
 
+extern const Format completions_format, chat_format, generate_format;
+
 /* The route of a path, or NULL. */
 const Route *routes_find(Str path);
 bool routes_allow(const Route *r, const char *method);
