@@ -6,7 +6,7 @@
  * the draw is the inverse of its cumulative distribution in id order at one uniform number: the stream (seed, counter).
  *
  * No vocabulary is ever sorted. weigh() computes all weights exp((y - top) / T) and counts how many tokens and how much
- * mass lie above a few fixed weights; the first band that surely holds the kept prefix says which tokens are collected; only
+ * mass lie above a few fixed weights; the first band that surely holds what matters says which tokens are collected; only
  * those are ranked, by a radix sort without bad cases. With a flat distribution that may be all of them.
  *
  * Logprobs are of the raw logits. NaN counts as -infinity, +infinity as the largest float; if nothing can be drawn the
@@ -242,13 +242,15 @@ static void rank_values(Desk *t, int m)
     }
 }
 
-/* How many of the ranked stay. */
-static int keep(const Desk *t, const SampleRow *r, int m)
+/* How many of the m ranked stay. whole: the mass that top_p is a share of when nothing else cuts; otherwise it is a share of
+ * what top_k and min_p leave, all of which was collected. */
+static int keep(const Desk *t, const SampleRow *r, int m, double whole)
 {
     int kept = r->top_k > 0 ? MIN(r->top_k, m) : m, n = 1;
     double total = t->value_w[t->rank[0]];
     while (n < kept && (!(r->min_p > 0) || t->value_w[t->rank[n]] >= r->min_p)) total += t->value_w[t->rank[n++]];
     if (!(r->top_p < 1)) return n;
+    if (r->top_k <= 0 && !(r->min_p > 0)) total = whole;
     double sum = t->value_w[t->rank[0]], wanted = r->top_p * total;
     kept = 1;
     while (kept < n && sum < wanted) sum += t->value_w[t->rank[kept++]];
@@ -315,20 +317,18 @@ static int draw(const float *w, int n, double *block, float u)
     return walk(w, at * SUM_BLOCK, MIN(n, (at + 1) * SUM_BLOCK), target);
 }
 
-/* The logit below which nothing can be kept; never too high. */
+/* The logit below which nothing matters: of top_k and min_p all that they leave lies above it, so that top_p can count it;
+ * of top_p alone, all that is kept. A little lower than exact, for rounding. */
 static float threshold(const SampleRow *r, const Weighed *h, float top, float inv_temp)
 {
     float z = -INFINITY;
-    for (int b = 0; b < SAMPLE_BANDS; b++) {
-        bool count_ok = r->top_k <= 0 || h->count[b] >= r->top_k;
-        bool mass_ok = !(r->top_p < 1) || h->mass[b] >= r->top_p * h->total * 1.0001;
-        bool one_cuts = r->top_k > 0 || r->top_p < 1;
-        if (!one_cuts || !count_ok || !mass_ok) continue;
-        z = sample_band[b];
-        break;
+    bool by_count = r->top_k > 0, by_mass = !by_count && !(r->min_p > 0);
+    for (int b = SAMPLE_BANDS - 1; b >= 0; b--) {
+        if (by_count && h->count[b] >= r->top_k) z = sample_band[b];
+        if (by_mass && h->mass[b] >= r->top_p * h->total * 1.0001) z = sample_band[b];
     }
     if (r->min_p > 0) z = MAX(z, logf(r->min_p));
-    return top + (z - 0.01f - 1e-4f * fabsf(z)) / inv_temp; /* a little lower, for rounding */
+    return top + (z - 0.01f - 1e-4f * fabsf(z)) / inv_temp;
 }
 
 static int32_t draw_kept(const Simd *s, Desk *t, const SampleRow *r, int n, float top, float inv_temp)
@@ -339,9 +339,10 @@ static int32_t draw_kept(const Simd *s, Desk *t, const SampleRow *r, int n, floa
     if (all) return draw(t->w, n, t->block, uniform(r));
     float low = threshold(r, &h, top, inv_temp);
     int m = s->collect(t->id, t->value, t->y, n, low > -FLT_MAX ? low : -FLT_MAX);
+    double whole = h.total;
     s->weigh(t->value_w, t->value, m, top, inv_temp, &h);
     rank_values(t, m);
-    uint32_t last = t->rank[keep(t, r, m) - 1];
+    uint32_t last = t->rank[keep(t, r, m, whole) - 1];
     float lowest = t->value[last];
     for (int i = 0; i < m; i++) { /* what is not kept weighs nothing; index order is id order */
         bool in = t->value[i] > lowest || (t->value[i] == lowest && (uint32_t)i <= last);
