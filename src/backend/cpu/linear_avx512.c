@@ -135,7 +135,8 @@ static void pack(const ActForm *f, const float *in, size_t in_stride, int n_tok,
 INLINE void finish(const Tile *t, int token, int first, __m512 v)
 {
     int left = t->n_rows - first;
-    __mmask16 m = left >= 16 ? (__mmask16)0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
+    unsigned lanes = left >= 16 ? 0xffff : left > 0 ? (1u << left) - 1 : 0;
+    __mmask16 m = (__mmask16)lanes;
     float *out = t->out + (size_t)token * t->out_stride + first;
     if (t->bias) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, t->bias + first));
     if (t->add) v = _mm512_add_ps(_mm512_maskz_loadu_ps(m, out), v);

@@ -24,18 +24,23 @@
 #define ACT_TINY 1e-30f
 
 /* A kernel is one inline function with constant parameters, compiled for each format and number of tokens; its loops
- * over tokens must vanish, so that their arrays become registers. Sanitizers check every element of such an array:
- * unrolled that is megabytes of code, so for them the loops stay. */
-#define INLINE static inline __attribute__((always_inline))
+ * over tokens must vanish, so that their arrays become registers. Sanitizers check every element of such an array,
+ * which would be megabytes of code: for them it stays a function with loops. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define UNROLL
+#define KERNEL_IS_CHECKED 1
 #elif defined(__clang__)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define UNROLL
-#else
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define KERNEL_IS_CHECKED 1
 #endif
+#endif
+#ifdef KERNEL_IS_CHECKED
+#define INLINE static inline
+#define UNROLL
+#elif defined(__clang__)
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("clang loop unroll(full)")
 #else
+#define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
