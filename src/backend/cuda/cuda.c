@@ -1,0 +1,396 @@
+/* cuda.c - the table of the cuda backend, and its boot: devices, weights, tensors, pages.
+ *
+ * The driver is found by the statically linked runtime when a device is asked for; without one count() is 0 and nothing
+ * else is ever called. Weights arrive as bf16 whatever they were: 16-bit floats as they are, everything else through f32
+ * on the host, by way of two pinned buffers so that conversion and copy overlap. Vectors are kept in f32 and in bf16.
+ * Thread: the engine's. */
+#include "backend/cuda/cuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { UPLOAD_BYTES = 32 << 20 };
+
+bool cuda_ok(Device *d, cudaError_t e)
+{
+    if (e != cudaSuccess && d->error == cudaSuccess) d->error = e;
+    return d->error == cudaSuccess;
+}
+
+Status cuda_alloc(void **out, size_t n, const char *what, Err *err)
+{
+    cudaError_t e = cudaMalloc(out, n ? n : 1);
+    if (e == cudaSuccess) return OK;
+    size_t free_now = 0, all = 0;
+    cudaGetLastError();
+    cudaMemGetInfo(&free_now, &all);
+    return fail(err, E_LIMIT, "GPU memory: %zu MB for %s do not fit, %zu of %zu MB are free", n >> 20, what,
+                free_now >> 20, all >> 20);
+}
+
+/* Sizes that passes are rounded up to: few, so that graphs and chosen algorithms are few; fine, so that little is wasted. */
+int cuda_pad(int rows)
+{
+    int step = rows <= 4 ? 1 : rows <= 16 ? 4 : rows <= 64 ? 16 : rows <= 256 ? 32 : rows <= 1024 ? 64 : 128;
+    int padded = (rows + step - 1) / step * step;
+    return padded == 3 ? 4 : padded;
+}
+
+/* ---- devices ---- */
+
+static int count_devices(void)
+{
+    int n = 0;
+    return cudaGetDeviceCount(&n) == cudaSuccess ? n : 0;
+}
+
+/* Where chosen algorithms are remembered. */
+static const char *cache_dir(Arena *a)
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (base && base[0]) return arena_printf(a, "%s/radish", base).p;
+    return home && home[0] ? arena_printf(a, "%s/.cache/radish", home).p : "";
+}
+
+static void close_device(Device *d)
+{
+    if (!d) return;
+    if (d->stream) cudaStreamSynchronize(d->stream);
+    cuda_step_free(d);
+    cuda_sample_free(d);
+    for (Weight *w = d->weights, *next; w; w = next) {
+        next = w->next;
+        cudaFree(w->data);
+        cudaFree(w->f32);
+        mem_free(w);
+    }
+    for (KvCache *k = d->kvs, *next; k; k = next) {
+        next = k->next;
+        cudaFree(k->data);
+        mem_free(k);
+    }
+    for (int i = 0; i < d->n_tensors; i++) cudaFree(d->tensors[i]);
+    for (int i = 0; i < d->n_rope; i++) cudaFree(d->rope[i].table);
+    gemm_close(d->gemm);
+    if (d->stream) cudaStreamDestroy(d->stream);
+    mem_free(d->tensors);
+    arena_free(d->arena);
+    mem_free(d);
+}
+
+static Status start(Device *d, const DeviceOptions *o, Err *err)
+{
+    struct cudaDeviceProp p;
+    int n = count_devices();
+    if (n == 0) return fail(err, E_NOT_FOUND, "no GPU: there is none, or no NVIDIA driver");
+    if (o->index < 0 || o->index >= n) return fail(err, E_INVALID, "GPU %d: there are %d", o->index, n);
+    d->index = o->index;
+    if (cudaGetDeviceProperties(&p, d->index) != cudaSuccess || cudaSetDevice(d->index) != cudaSuccess)
+        return fail(err, E_DEVICE, "GPU %d does not answer: %s", d->index, cudaGetErrorString(cudaGetLastError()));
+    snprintf(d->name, sizeof d->name, "%.60s", p.name);
+    if (p.major < 8)
+        return fail(err, E_UNSUPPORTED, "%s has compute capability %d.%d: 8.0 or newer is needed", d->name, p.major,
+                    p.minor);
+    d->n_sm = p.multiProcessorCount;
+    if (cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking) != cudaSuccess)
+        return fail(err, E_DEVICE, "%s: no stream: %s", d->name, cudaGetErrorString(cudaGetLastError()));
+    TRY(cuda_alloc((void **)&d->arrived, sizeof(uint32_t) * ATTEND_MAX_CTA, "attention", err));
+    cuda_ok(d, cudaMemsetAsync(d->arrived, 0, sizeof(uint32_t) * ATTEND_MAX_CTA, d->stream));
+    TRY(cuda_sample_open(d, err));
+    return gemm_open(d->name, cache_dir(d->arena), &d->gemm, err);
+}
+
+static Status open_device(const DeviceOptions *o, Device **out, Err *err)
+{
+    Device *d = mem_alloc(sizeof *d);
+    d->arena = arena_new(0);
+    d->commands = ARENA_NEW(d->arena, Command, COMMANDS_MAX);
+    Status st = start(d, o, err);
+    if (st != OK) {
+        close_device(d);
+        d = NULL;
+    }
+    *out = d;
+    return st;
+}
+
+static void info(Device *d, DeviceInfo *out)
+{
+    cudaMemGetInfo(&out->memory_free, &out->memory_total);
+    snprintf(out->name, sizeof out->name, "%s, %d SMs", d->name, d->n_sm);
+}
+
+static bool supports(const Device *d, DType t)
+{
+    (void)d;
+    return quant_can_dequant(t);
+}
+
+/* ---- weights ---- */
+
+typedef struct {
+    Device *d;
+    char *pinned[2];
+    cudaEvent_t done[2];
+    int now;
+} Upload;
+
+static Status upload_open(Device *d, Upload *u, Err *err)
+{
+    *u = (Upload){ .d = d };
+    for (int i = 0; i < 2; i++)
+        if (cudaMallocHost((void **)&u->pinned[i], UPLOAD_BYTES) != cudaSuccess ||
+            cudaEventCreate(&u->done[i]) != cudaSuccess)
+            return fail(err, E_DEVICE, "no pinned host memory: %s", cudaGetErrorString(cudaGetLastError()));
+    return OK;
+}
+
+static void upload_close(Upload *u)
+{
+    cuda_ok(u->d, cudaStreamSynchronize(u->d->stream));
+    for (int i = 0; i < 2; i++) {
+        if (u->pinned[i]) cudaFreeHost(u->pinned[i]);
+        if (u->done[i]) cudaEventDestroy(u->done[i]);
+    }
+}
+
+/* The next buffer, free to be written. */
+static char *upload_take(Upload *u)
+{
+    u->now ^= 1;
+    cuda_ok(u->d, cudaEventSynchronize(u->done[u->now]));
+    return u->pinned[u->now];
+}
+
+static void upload_put(Upload *u, void *dst, size_t n)
+{
+    cuda_ok(u->d, cudaMemcpyAsync(dst, u->pinned[u->now], n, cudaMemcpyHostToDevice, u->d->stream));
+    cuda_ok(u->d, cudaEventRecord(u->done[u->now], u->d->stream));
+}
+
+/* Where row r of the band lies in its source: the converter to GGUF interleaved the halves of each head. */
+static size_t source_row(const WeightBand *b, size_t r)
+{
+    if (b->rope_heads <= 0) return r;
+    size_t head = (size_t)(b->rows / b->rope_heads), in = r % head;
+    return r - in + (in < head / 2 ? 2 * in : 2 * (in - head / 2) + 1);
+}
+
+static void row_to_bf16(uint16_t *out, const char *src, DType t, size_t n, float *room)
+{
+    if (t == DT_BF16) {
+        memcpy(out, src, 2 * n);
+        return;
+    }
+    quant_to_f32(t, src, room, n);
+    for (size_t i = 0; i < n; i++) out[i] = f32_to_bf16(room[i]);
+}
+
+static Status put_band(Upload *u, const WeightBand *b, uint16_t *dst, Err *err)
+{
+    size_t rows = (size_t)b->rows, cols = (size_t)b->cols, row_bytes, done = 0;
+    if (!b->data) {
+        launch_fill(u->d->stream, dst, rows * cols, b->dummy_seed, b->dummy_std, false);
+        return OK;
+    }
+    if (!quant_size(b->dtype, cols, &row_bytes) || 2 * cols > UPLOAD_BYTES)
+        return fail(err, E_UNSUPPORTED, "a weight with rows of %d numbers of type %s", b->cols,
+                    quant_info(b->dtype)->name);
+    float *room = mem_alloc_array(cols, sizeof(float));
+    size_t each = UPLOAD_BYTES / (2 * cols);
+    while (done < rows) {
+        size_t n = MIN(each, rows - done);
+        uint16_t *to = (uint16_t *)(void *)upload_take(u);
+        bool plain = b->dtype == DT_BF16 && b->rope_heads <= 0;
+        if (plain) memcpy(to, (const char *)b->data + done * row_bytes, n * row_bytes);
+        for (size_t i = 0; i < n && !plain; i++)
+            row_to_bf16(to + i * cols, (const char *)b->data + source_row(b, done + i) * row_bytes, b->dtype, cols,
+                        room);
+        upload_put(u, dst + done * cols, 2 * n * cols);
+        done += n;
+    }
+    mem_free(room);
+    return OK;
+}
+
+static Status put_matrix(Upload *u, Weight *w, const WeightBand *bands, int n_bands, Err *err)
+{
+    size_t n = (size_t)w->rows * (size_t)w->cols, at = 0;
+    if (w->cols % 8)
+        return fail(err, E_UNSUPPORTED, "a weight with rows of %d numbers: cuda needs a multiple of 8", w->cols);
+    TRY(cuda_alloc(&w->data, 2 * n, "a weight", err));
+    u->d->weight_bytes += 2 * n;
+    for (int i = 0; i < n_bands; i++) {
+        TRY(put_band(u, &bands[i], (uint16_t *)w->data + at, err));
+        at += (size_t)bands[i].rows * (size_t)bands[i].cols;
+    }
+    return OK;
+}
+
+static Status put_vector(Upload *u, Weight *w, const WeightBand *bands, int n_bands, Err *err)
+{
+    size_t n = (size_t)w->rows * (size_t)w->cols, at = 0;
+    TRY(cuda_alloc((void **)&w->f32, 4 * n, "a vector", err));
+    TRY(cuda_alloc(&w->data, 2 * n, "a vector", err));
+    u->d->weight_bytes += 6 * n;
+    if (4 * n > UPLOAD_BYTES) return fail(err, E_LIMIT, "a vector of %zu numbers", n);
+    for (int i = 0; i < n_bands; i++) {
+        size_t k = (size_t)bands[i].rows * (size_t)bands[i].cols;
+        if (bands[i].data) {
+            float *f = (float *)(void *)upload_take(u);
+            quant_to_f32(bands[i].dtype, bands[i].data, f, k);
+            upload_put(u, w->f32 + at, 4 * k);
+            uint16_t *h = (uint16_t *)(void *)upload_take(u);
+            cuda_ok(u->d, cudaEventSynchronize(u->done[u->now ^ 1]));
+            for (size_t j = 0; j < k; j++) h[j] = f32_to_bf16(f[j]);
+            upload_put(u, (uint16_t *)w->data + at, 2 * k);
+        } else {
+            launch_fill(u->d->stream, w->f32 + at, k, bands[i].dummy_seed, bands[i].dummy_std, true);
+            launch_fill(u->d->stream, (uint16_t *)w->data + at, k, bands[i].dummy_seed, bands[i].dummy_std, false);
+        }
+        at += k;
+    }
+    return OK;
+}
+
+static Status make_weight(Device *d, WeightUse use, const WeightBand *bands, int n_bands, Weight **out, Err *err)
+{
+    Upload u;
+    Weight *w = mem_alloc(sizeof *w);
+    w->next = d->weights;
+    d->weights = w;
+    w->cols = bands[0].cols;
+    for (int i = 0; i < n_bands; i++) w->rows += bands[i].rows;
+    Status st = upload_open(d, &u, err);
+    if (st == OK)
+        st = use == WEIGHT_VECTOR ? put_vector(&u, w, bands, n_bands, err) : put_matrix(&u, w, bands, n_bands, err);
+    upload_close(&u);
+    if (st == OK && d->error != cudaSuccess)
+        st = fail(err, E_DEVICE, "a weight did not arrive: %s", cudaGetErrorString(d->error));
+    *out = w;
+    return st;
+}
+
+static size_t weight_bytes(const Device *d)
+{
+    return d->weight_bytes;
+}
+
+/* ---- tensors, pages, rope ---- */
+
+static Status make_tensor(Device *d, int max_rows, int cols, DType dtype, Tensor *out, Err *err)
+{
+    int stride = (cols + 7) / 8 * 8;
+    size_t n = (size_t)cuda_pad(max_rows) * (size_t)stride * (dtype == DT_F32 ? 4 : 2);
+    if (dtype != DT_F32 && dtype != DT_BF16) return fail(err, E_UNSUPPORTED, "cuda has f32 and bf16 tensors only");
+    *out = (Tensor){ .rows = max_rows, .cols = cols, .stride = stride, .dtype = dtype };
+    TRY(cuda_alloc(&out->p, n, "activations", err));
+    cuda_ok(d, cudaMemsetAsync(out->p, 0, n, d->stream));
+    if (d->n_tensors == d->cap_tensors) {
+        d->cap_tensors = MAX(32, 2 * d->cap_tensors);
+        d->tensors = mem_grow(d->tensors, sizeof(void *) * (size_t)d->cap_tensors);
+    }
+    d->tensors[d->n_tensors++] = out->p;
+    return OK;
+}
+
+static size_t layer_page_bytes(KvShape s)
+{
+    return (size_t)s.n_kv_head * (size_t)attend_kv_dim(s.head_dim) * 2 * 2 * PAGE_TOKENS;
+}
+
+static size_t kv_page_bytes(const Device *d, KvShape s)
+{
+    (void)d;
+    return (size_t)s.n_layer * layer_page_bytes(s);
+}
+
+static Status make_kv(Device *d, KvShape s, KvCache **out, Err *err)
+{
+    if (s.dtype != DT_NONE && s.dtype != DT_BF16)
+        return fail(err, E_UNSUPPORTED, "cuda keeps keys and values in bf16 only");
+    if (!attend_kv_dim(s.head_dim) || s.head_dim % 4)
+        return fail(err, E_UNSUPPORTED, "a head size of %d: cuda needs a multiple of 4, up to 256", s.head_dim);
+    KvCache *k = mem_alloc(sizeof *k);
+    k->next = d->kvs;
+    d->kvs = k;
+    k->shape = s;
+    k->dim = attend_kv_dim(s.head_dim);
+    k->layer_bytes = (size_t)s.n_pages * layer_page_bytes(s);
+    TRY(cuda_alloc((void **)&k->data, k->layer_bytes * (size_t)s.n_layer, "KV pages", err));
+    cuda_ok(d, cudaMemsetAsync(k->data, 0, k->layer_bytes * (size_t)s.n_layer, d->stream));
+    *out = k;
+    return OK;
+}
+
+static Status make_rope(Device *d, const RopeTable *t, int max_pos, int *handle, Err *err)
+{
+    if (d->n_rope == (int)COUNT(d->rope)) return fail(err, E_LIMIT, "more than %d rope tables", d->n_rope);
+    if (t->rot_dim % 4)
+        return fail(err, E_UNSUPPORTED, "rope over %d elements: cuda needs a multiple of 4", t->rot_dim);
+    Rope *r = &d->rope[d->n_rope];
+    size_t n = (size_t)(t->rot_dim / 2);
+    float *freq;
+    *r = (Rope){ .rot_dim = t->rot_dim, .interleaved = t->interleaved };
+    TRY(cuda_alloc((void **)&r->table, sizeof(float) * 2 * n * (size_t)max_pos, "a rope table", err));
+    *handle = d->n_rope++;
+    TRY(cuda_alloc((void **)&freq, sizeof(float) * n, "a rope table", err));
+    cuda_ok(d, cudaMemcpy(freq, t->inv_freq, sizeof(float) * n, cudaMemcpyHostToDevice));
+    launch_rope_table(d->stream, r->table, freq, (int)n, max_pos, t->mscale);
+    cuda_ok(d, cudaStreamSynchronize(d->stream));
+    cudaFree(freq);
+    return d->error == cudaSuccess ? OK : fail(err, E_DEVICE, "a rope table: %s", cudaGetErrorString(d->error));
+}
+
+/* ---- back to the host ---- */
+
+static void download(Device *d, void *dst, Tensor src)
+{
+    size_t rows = (size_t)src.rows, cols = (size_t)src.cols, size = src.dtype == DT_F32 ? 4 : 2;
+    float *out = dst;
+    cuda_flush(d);
+    if (src.dtype == DT_F32) {
+        cuda_ok(d, cudaStreamSynchronize(d->stream));
+        cuda_ok(d, cudaMemcpy2D(out, cols * 4, src.p, (size_t)src.stride * 4, cols * 4, rows, cudaMemcpyDeviceToHost));
+        return;
+    }
+    uint16_t *h = mem_alloc_array(rows * cols, size);
+    cuda_ok(d, cudaStreamSynchronize(d->stream));
+    cuda_ok(d, cudaMemcpy2D(h, cols * 2, src.p, (size_t)src.stride * 2, cols * 2, rows, cudaMemcpyDeviceToHost));
+    for (size_t i = 0; i < rows * cols; i++) out[i] = bf16_to_f32(h[i]);
+    mem_free(h);
+}
+
+extern const BackendOps backend_cuda;
+const BackendOps backend_cuda = {
+    .name = "cuda",
+    .act = DT_BF16,
+    .count = count_devices,
+    .open = open_device,
+    .close = close_device,
+    .info = info,
+    .supports = supports,
+    .weight = make_weight,
+    .tensor = make_tensor,
+    .kv_cache = make_kv,
+    .kv_page_bytes = kv_page_bytes,
+    .rope_table = make_rope,
+    .weight_bytes = weight_bytes,
+    .forward_begin = cuda_forward_begin,
+    .embed = cuda_embed,
+    .norm = cuda_norm,
+    .add_norm = cuda_add_norm,
+    .add = cuda_add,
+    .linear = cuda_linear,
+    .head_norm = cuda_head_norm,
+    .rope = cuda_rope,
+    .kv_store = cuda_kv_store,
+    .attend = cuda_attend,
+    .glu = cuda_glu,
+    .gather = cuda_gather,
+    .softcap = cuda_softcap,
+    .forward_end = cuda_forward_end,
+    .sample = cuda_sample,
+    .sample_wait = cuda_sample_wait,
+    .download = download,
+};

@@ -1,0 +1,326 @@
+/* gemm.c - cuBLASLt behind gemm.h.
+ *
+ * The library is opened with dlopen, so the program starts without it; its header is used for types and constants only. Row
+ * major y = x W^T is the library's "TN" product with W as A and x as B: no copies. Each shape is planned once: the library's
+ * first suggestion, until gemm_tune has timed its suggestions. What that chose is kept in a file, keyed by the
+ * library's version and the GPU's name; algorithms are 64 opaque bytes, checked by the library before they are used.
+ * Thread: the device's owner. */
+#include "backend/cuda/gemm.h"
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+#include <dlfcn.h>
+#include <stdio.h>
+
+#include "base/file.h"
+
+enum { SUGGESTIONS = 32, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 << 20 };
+
+/* Everything that we call, by name. */
+#define FUNCTIONS(F)                                                                                                   \
+    F(Create)                                                                                                          \
+    F(Destroy) F(GetVersion) F(Matmul) F(MatmulAlgoGetHeuristic) F(MatmulAlgoCheck) F(MatmulDescInit_internal)         \
+        F(MatmulDescSetAttribute) F(MatrixLayoutInit_internal) F(MatmulPreferenceInit_internal)                        \
+            F(MatmulPreferenceSetAttribute)
+
+typedef struct {
+#define F(name) __typeof__(&cublasLt##name) name;
+    FUNCTIONS(F)
+#undef F
+} Library;
+
+/* A shape without strides: what a choice is made for. */
+typedef struct {
+    int32_t rows, n, k, kind; /* kind: bits f32, add, bias */
+} ChoiceKey;
+
+typedef struct {
+    ChoiceKey key;
+    float us;
+    uint32_t pad;
+    cublasLtMatmulAlgo_t algo;
+} Choice;
+
+typedef struct {
+    GemmShape shape;
+    bool used, ok;
+    cublasLtMatmulDescOpaque_t desc;
+    cublasLtMatrixLayoutOpaque_t a, b, c;
+    cublasLtMatmulAlgo_t algo;
+} Plan;
+
+struct Gemm {
+    void *dl;
+    Library lt;
+    cublasLtHandle_t handle;
+    void *workspace;
+    Plan *plans; /* open addressing, PLANS_MAX */
+    int n_plans, n_choices;
+    Choice *choices; /* CHOICES_MAX */
+    bool changed;
+    char path[512];
+};
+
+size_t gemm_workspace_bytes(void)
+{
+    return WORKSPACE;
+}
+
+/* ---- opening ---- */
+
+static Status load(Gemm *g, Err *err)
+{
+    static const char *const names[] = { "libcublasLt.so.13", "libcublasLt.so.12",
+                                         "/usr/local/cuda/lib64/libcublasLt.so.13",
+                                         "/usr/local/cuda/lib64/libcublasLt.so.12" };
+    for (size_t i = 0; i < COUNT(names) && !g->dl; i++) g->dl = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    if (!g->dl)
+        return fail(err, E_UNSUPPORTED,
+                    "libcublasLt.so.13 (or .12) was not found: install cuBLAS or set LD_LIBRARY_PATH");
+#define F(name)                                                                                                        \
+    *(void **)(void *)&g->lt.name = dlsym(g->dl, "cublasLt" #name);                                                    \
+    if (!g->lt.name)                                                                                                   \
+        return fail(err, E_UNSUPPORTED, "libcublasLt has no cublasLt" #name ": version 12 or 13 is needed");
+    FUNCTIONS(F)
+#undef F
+    return OK;
+}
+
+static void read_choices(Gemm *g)
+{
+    Arena *a = arena_new(0);
+    Str s;
+    if (file_exists(g->path) && file_read(a, g->path, sizeof(Choice) * CHOICES_MAX, &s, NULL) == OK &&
+        s.n % sizeof(Choice) == 0) {
+        memcpy(g->choices, s.p, s.n);
+        g->n_choices = (int)(s.n / sizeof(Choice));
+    }
+    arena_free(a);
+}
+
+static void name_file(Gemm *g, const char *gpu, const char *dir)
+{
+    char name[96];
+    size_t n = 0;
+    for (const char *p = gpu; *p && n < sizeof name - 1; p++) {
+        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9');
+        name[n++] = plain ? *p : '-';
+    }
+    name[n] = 0;
+    snprintf(g->path, sizeof g->path, "%s/gemm-%s-%zu.bin", dir, name, g->lt.GetVersion());
+}
+
+Status gemm_open(const char *gpu, const char *cache_dir, Gemm **out, Err *err)
+{
+    Gemm *g = mem_alloc(sizeof *g);
+    Status st = load(g, err);
+    if (st == OK && g->lt.Create(&g->handle) != CUBLAS_STATUS_SUCCESS)
+        st = fail(err, E_DEVICE, "cuBLASLt could not start on this GPU");
+    if (st == OK && cudaMalloc(&g->workspace, WORKSPACE) != cudaSuccess)
+        st = fail(err, E_LIMIT, "no GPU memory for cuBLASLt's workspace");
+    if (st != OK) {
+        gemm_close(g);
+        return st;
+    }
+    g->plans = mem_alloc_array(PLANS_MAX, sizeof(Plan));
+    g->choices = mem_alloc_array(CHOICES_MAX, sizeof(Choice));
+    if (cache_dir[0]) {
+        name_file(g, gpu, cache_dir);
+        read_choices(g);
+    }
+    *out = g;
+    return OK;
+}
+
+void gemm_close(Gemm *g)
+{
+    if (!g) return;
+    if (g->handle) g->lt.Destroy(g->handle);
+    if (g->workspace) cudaFree(g->workspace);
+    if (g->dl) dlclose(g->dl);
+    mem_free(g->plans);
+    mem_free(g->choices);
+    mem_free(g);
+}
+
+void gemm_save(Gemm *g)
+{
+    if (!g->changed || !g->path[0]) return;
+    g->changed = false;
+    file_write(g->path, (Str){ (const char *)g->choices, sizeof(Choice) * (size_t)g->n_choices }, NULL);
+}
+
+/* ---- choices ---- */
+
+static ChoiceKey key_of(const GemmShape *s)
+{
+    return (ChoiceKey){ s->rows, s->n, s->k, (s->f32 ? 1 : 0) | (s->add ? 2 : 0) | (s->bias ? 4 : 0) };
+}
+
+static Choice *find_choice(Gemm *g, const GemmShape *s)
+{
+    ChoiceKey key = key_of(s);
+    for (int i = 0; i < g->n_choices; i++)
+        if (memcmp(&g->choices[i].key, &key, sizeof key) == 0) return &g->choices[i];
+    return NULL;
+}
+
+bool gemm_is_tuned(Gemm *g, GemmShape shape)
+{
+    return find_choice(g, &shape) != NULL;
+}
+
+static void keep_choice(Gemm *g, const GemmShape *s, const cublasLtMatmulAlgo_t *algo, double us)
+{
+    Choice *c = find_choice(g, s);
+    if (!c) {
+        if (g->n_choices == CHOICES_MAX) return;
+        c = &g->choices[g->n_choices++];
+    }
+    *c = (Choice){ .key = key_of(s), .us = (float)us, .algo = *algo };
+    g->changed = true;
+}
+
+/* ---- plans ---- */
+
+static void set_desc(Gemm *g, Plan *p, cublasLtMatmulDescAttributes_t what, const void *value, size_t n)
+{
+    CHECK(g->lt.MatmulDescSetAttribute(&p->desc, what, value, n) == CUBLAS_STATUS_SUCCESS);
+}
+
+static void describe(Gemm *g, Plan *p)
+{
+    const GemmShape *s = &p->shape;
+    cublasOperation_t turn = CUBLAS_OP_T;
+    cudaDataType_t out = s->f32 ? CUDA_R_32F : CUDA_R_16BF;
+    g->lt.MatmulDescInit_internal(&p->desc, sizeof p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    set_desc(g, p, CUBLASLT_MATMUL_DESC_TRANSA, &turn, sizeof turn);
+    if (s->bias) {
+        cublasLtEpilogue_t e = CUBLASLT_EPILOGUE_BIAS;
+        const void *some = g->workspace; /* only its alignment counts until a product is queued */
+        set_desc(g, p, CUBLASLT_MATMUL_DESC_EPILOGUE, &e, sizeof e);
+        set_desc(g, p, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &out, sizeof out);
+        set_desc(g, p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &some, sizeof some);
+    }
+    g->lt.MatrixLayoutInit_internal(&p->a, sizeof p->a, CUDA_R_16BF, (uint64_t)s->k, (uint64_t)s->n, s->k);
+    g->lt.MatrixLayoutInit_internal(&p->b, sizeof p->b, CUDA_R_16BF, (uint64_t)s->k, (uint64_t)s->rows, s->in_stride);
+    g->lt.MatrixLayoutInit_internal(&p->c, sizeof p->c, out, (uint64_t)s->n, (uint64_t)s->rows, s->out_stride);
+}
+
+static int suggest(Gemm *g, Plan *p, cublasLtMatmulHeuristicResult_t *out, int most)
+{
+    cublasLtMatmulPreferenceOpaque_t pref;
+    uint64_t room = WORKSPACE;
+    int n = 0;
+    g->lt.MatmulPreferenceInit_internal(&pref, sizeof pref);
+    g->lt.MatmulPreferenceSetAttribute(&pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof room);
+    cublasStatus_t st =
+        g->lt.MatmulAlgoGetHeuristic(g->handle, &p->desc, &p->a, &p->b, &p->c, &p->c, &pref, most, out, &n);
+    return st == CUBLAS_STATUS_SUCCESS ? n : 0;
+}
+
+static bool usable(Gemm *g, Plan *p, const cublasLtMatmulAlgo_t *algo)
+{
+    cublasLtMatmulHeuristicResult_t r;
+    return g->lt.MatmulAlgoCheck(g->handle, &p->desc, &p->a, &p->b, &p->c, &p->c, algo, &r) == CUBLAS_STATUS_SUCCESS &&
+           r.workspaceSize <= WORKSPACE;
+}
+
+static void make_plan(Gemm *g, Plan *p)
+{
+    cublasLtMatmulHeuristicResult_t first;
+    Choice *c = find_choice(g, &p->shape);
+    describe(g, p);
+    p->used = true;
+    if (c && usable(g, p, &c->algo)) {
+        p->algo = c->algo;
+        p->ok = true;
+        return;
+    }
+    p->ok = suggest(g, p, &first, 1) > 0;
+    p->algo = first.algo;
+}
+
+static Plan *plan_of(Gemm *g, const GemmShape *s)
+{
+    GemmShape key;
+    memset(&key, 0, sizeof key); /* padding bytes take part in hash and comparison */
+    key.rows = s->rows, key.n = s->n, key.k = s->k, key.in_stride = s->in_stride, key.out_stride = s->out_stride;
+    key.f32 = s->f32, key.add = s->add, key.bias = s->bias;
+    if (g->n_plans > PLANS_MAX / 2) { /* forgetting all is simple, and happens once in thousands of shapes */
+        memset(g->plans, 0, sizeof(Plan) * PLANS_MAX);
+        g->n_plans = 0;
+    }
+    size_t at = hash_bytes(&key, sizeof key, 0) % PLANS_MAX;
+    while (g->plans[at].used && memcmp(&g->plans[at].shape, &key, sizeof key) != 0) at = (at + 1) % PLANS_MAX;
+    Plan *p = &g->plans[at];
+    if (!p->used) {
+        p->shape = key;
+        memcpy(&p->shape, &key, sizeof key);
+        make_plan(g, p);
+        g->n_plans++;
+    }
+    return p;
+}
+
+/* ---- running ---- */
+
+static bool run(Gemm *g, cudaStream_t s, Plan *p, const cublasLtMatmulAlgo_t *algo, void *out, const void *in,
+                const void *w, const void *bias)
+{
+    const float one = 1, beta = p->shape.add ? 1 : 0;
+    if (p->shape.bias) set_desc(g, p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+    return g->lt.Matmul(g->handle, &p->desc, &one, w, &p->a, in, &p->b, &beta, out, &p->c, out, &p->c, algo,
+                        g->workspace, WORKSPACE, s) == CUBLAS_STATUS_SUCCESS;
+}
+
+bool gemm_run(Gemm *g, Stream s, GemmShape shape, void *out, const void *in, const void *w, const void *bias)
+{
+    Plan *p = plan_of(g, &shape);
+    return p->ok && run(g, s, p, &p->algo, out, in, w, bias);
+}
+
+/* Microseconds of one product, over about ms; 0: it failed. */
+static double time_algo(Gemm *g, cudaStream_t s, Plan *p, const cublasLtMatmulAlgo_t *algo, void *out, const void *in,
+                        const void *const *w, int n_w, const void *bias, double ms)
+{
+    cudaEvent_t from, to;
+    float took = 0;
+    int n = 2;
+    bool ok = true;
+    cudaEventCreate(&from);
+    cudaEventCreate(&to);
+    for (int round = 0; round < 2 && ok; round++) {
+        cudaEventRecord(from, s);
+        for (int i = 0; i < n && ok; i++) ok = run(g, s, p, algo, out, in, w[i % n_w], bias);
+        cudaEventRecord(to, s);
+        ok = ok && cudaEventSynchronize(to) == cudaSuccess && cudaEventElapsedTime(&took, from, to) == cudaSuccess;
+        if (round == 0) n = took > 0 ? MAX(2, MIN(2000, (int)(ms * 2 / (double)took))) : 2;
+    }
+    cudaEventDestroy(from);
+    cudaEventDestroy(to);
+    return ok ? (double)took * 1e3 / n : 0;
+}
+
+int gemm_tune(Gemm *g, Stream s, GemmShape shape, void *out, const void *in, const void *const *w, int n_w,
+              const void *bias, int most, double ms_each, double *us)
+{
+    cublasLtMatmulHeuristicResult_t found[SUGGESTIONS];
+    double best[SUGGESTIONS] = { 0 };
+    Plan *p = plan_of(g, &shape);
+    int n = suggest(g, p, found, MIN(most, SUGGESTIONS)), first = -1;
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < n; i++) {
+            double t = time_algo(g, s, p, &found[i].algo, out, in, w, n_w, bias, ms_each);
+            if (round == 0 || (t > 0 && t < best[i])) best[i] = t;
+        }
+    for (int i = 0; i < n; i++) {
+        if (us) us[i] = best[i];
+        if (best[i] > 0 && (first < 0 || best[i] < best[first])) first = i;
+    }
+    if (first < 0) return n;
+    p->algo = found[first].algo;
+    p->ok = true;
+    keep_choice(g, &shape, &p->algo, best[first]);
+    return n;
+}

@@ -1,0 +1,32 @@
+/* gemm.h - matrix products of many rows: cuBLASLt, loaded at run time, with a cache of chosen algorithms.
+ *
+ * out[t][n] = sum_k in[t][k] w[n][k] (+ bias[n]) (+ out[t][n]); bf16 in and w, f32 sums, bf16 or f32 out. */
+#ifndef BACKEND_CUDA_GEMM_H
+#define BACKEND_CUDA_GEMM_H
+
+#include "backend/cuda/launch.h"
+#include "base/base.h"
+
+typedef struct Gemm Gemm;
+
+typedef struct {
+    int rows, n, k;
+    int in_stride, out_stride;
+    bool f32, add, bias;
+} GemmShape;
+
+/* gpu: the device's name, a part of the cache file's; cache_dir: "" keeps no file. */
+Status gemm_open(const char *gpu, const char *cache_dir, Gemm **out, Err *err);
+void gemm_close(Gemm *g); /* NULL is fine */
+size_t gemm_workspace_bytes(void);
+/* Queues the product; false: the library refuses it. bias: bf16, or f32 with f32 output. */
+bool gemm_run(Gemm *g, Stream s, GemmShape shape, void *out, const void *in, const void *w, const void *bias);
+/* Whether this shape has an algorithm that was chosen by timing. */
+bool gemm_is_tuned(Gemm *g, GemmShape shape);
+/* Times up to `most` algorithms on the stream, over the n_w weights in turn so that caches do not flatter, about ms_each
+ * each and two rounds; keeps the best. Waits. us: NULL, or room for the times of all (0: not tried). Writes `out`. */
+int gemm_tune(Gemm *g, Stream s, GemmShape shape, void *out, const void *in, const void *const *w, int n_w,
+              const void *bias, int most, double ms_each, double *us);
+void gemm_save(Gemm *g); /* writes the cache file if there is something new; failing to is no error */
+
+#endif

@@ -1,0 +1,154 @@
+/* launch.h - every kernel as a C function: it picks a grid, queues the work on a stream, and returns.
+ *
+ * Nothing here allocates, waits or reports: errors surface where the stream is waited for. `void *` tensors hold bf16
+ * unless the comment says f32; strides count elements. Rows are padded to a bucket for the graphs: padding rows are
+ * computed and ignored, but never touch a KV page (their slot is -1) and are no part of a sequence. */
+#ifndef BACKEND_CUDA_LAUNCH_H
+#define BACKEND_CUDA_LAUNCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef void *Stream;
+
+/* ---- pointwise.cu ---- */
+
+/* out[r] = table[token[r]] * scale; a token of -1 - i is drawn[i]. */
+void launch_embed(Stream s, void *out, int out_stride, const void *table, const int32_t *token, const int32_t *drawn,
+                  int rows, int cols, float scale);
+typedef struct {
+    void *x;         /* normalised; with add: x += add first, rounded */
+    const void *add; /* NULL: none */
+    void *out;
+    const float *w;
+    int rows, cols, x_stride, add_stride, out_stride;
+    float eps, w_bias;
+} NormArgs;
+void launch_norm(Stream s, const NormArgs *a);
+void launch_add(Stream s, void *x, int x_stride, const void *y, int y_stride, int rows, int cols);
+void launch_glu(Stream s, void *out, int out_stride, const void *gate_up, int in_stride, int rows, int cols, int act);
+void launch_gather(Stream s, void *out, int out_stride, const void *in, int in_stride, const int32_t *row, int rows,
+                   int cols);
+void launch_softcap(Stream s, float *x, int stride, int rows, int cols, float cap);
+void launch_softcap_act(Stream s, void *x, int stride, int rows, int cols, float cap);
+
+/* cos and sin of pos * inv_freq[i], times mscale, as pairs: table [max_pos][rot/2][2] f32. */
+void launch_rope_table(Stream s, float *table, const float *inv_freq, int n_freq, int max_pos, float mscale);
+
+/* What stands between the q, k, v product and attention, in one pass over its rows: norm of each q and k head, rope,
+ * and keys and values into their pages. Each part may be absent. */
+typedef struct {
+    void *qkv;
+    int stride, rows;
+    int n_head, n_kv_head, head_dim;
+    const float *q_norm, *k_norm; /* [head_dim], NULL: none */
+    float eps, w_bias;
+    const float *rope; /* NULL: none */
+    int rot_dim, interleaved;
+    int n_rot;                 /* heads that turn: n_head + n_kv_head, or fewer */
+    const int32_t *pos, *slot; /* slot: page * 16 + place in the page; -1: padding */
+    void *kv;                  /* the layer's pages; NULL: k and v stay where they are */
+    int kv_dim;                /* head size in the pages: head_dim rounded up, the rest zeroed */
+} HeadArgs;
+void launch_heads(Stream s, const HeadArgs *a);
+/* RMS norm of single heads in place, for layouts that launch_heads does not know. */
+void launch_head_norm(Stream s, void *x, int stride, int rows, int n_heads, int head_dim, const float *w, float eps,
+                      float w_bias);
+
+/* Dummy weights: uniform in +-1e-3 if std is 0, else normal. n elements, the same for the same seed. */
+void launch_fill(Stream s, void *out, size_t n, uint64_t seed, float std, bool f32);
+
+/* ---- attend_decode.cu, attend_prefill.cu ---- */
+
+enum { ATTEND_TILE = 64, ATTEND_MAX_CTA = 512, ATTEND_MAX_DECODE = 8192 };
+
+typedef struct {
+    const void *qkv;
+    void *out;
+    int qkv_stride, out_stride;
+    const void *kv; /* the layer's pages: [page][kv head][K, V][16 * kv_dim], see device.cuh */
+    int n_head, n_kv_head, head_dim, kv_dim;
+    float scale, softcap;
+    int window;
+    const float *sinks;
+    /* the batch: sequences with one row first */
+    const int32_t *count;                                     /* [0] decode sequences, [1] prefill tiles */
+    const int32_t *seq_len, *seq_row, *seq_rows, *page_first; /* [n_seq]; first row, rows, first entry in pages */
+    const int32_t *pages;
+    const int32_t *tiles; /* prefill: [n_tile][2] sequence, first row in it; longest first */
+    int n_tile;
+    /* decode */
+    const int32_t *plan; /* from launch_attend_plan */
+    float *part;         /* scratch: attend_part_bytes */
+    uint32_t *arrived;   /* [ATTEND_MAX_CTA], zero between launches */
+    int n_cta;
+} AttendArgs;
+
+/* The head size in the pages for a head size of the model; 0: too large. */
+int attend_kv_dim(int head_dim);
+bool attend_decode_fits(int group);            /* query heads a kv head */
+int attend_decode_ctas(int group, int kv_dim); /* CTAs that the device holds at once; 0: it cannot run here */
+size_t attend_part_bytes(int group, int kv_dim);
+/* Divides the decode sequences' keys among n_cta CTAs; plan [4 * (n_cta + 1)]. */
+void launch_attend_plan(Stream s, int32_t *plan, const int32_t *count, const int32_t *seq_len, int n_kv_head,
+                        int window, int n_cta);
+void launch_attend_decode(Stream s, const AttendArgs *a);
+int attend_prefill_rows(int group); /* new tokens of one prefill tile; 0: a group too large */
+void launch_attend_prefill(Stream s, const AttendArgs *a);
+
+/* ---- gemv.cu ---- */
+
+enum { GEMV_MAX_ROWS = 16 };
+typedef struct {
+    void *out;          /* [rows][n] bf16, or f32 */
+    const void *in, *w; /* [rows][k], [n][k]; k a multiple of 8, 16-byte aligned rows */
+    const float *bias;
+    int rows, n, k, in_stride, out_stride;
+    bool f32, add;
+} GemvArgs;
+void launch_gemv(Stream s, const GemvArgs *a);
+
+/* ---- sample.cu ---- */
+
+enum { DRAW_TOPS = 20 };
+
+/* One row of sampling; lists lie in one array of 32-bit words, *_at are offsets into it. */
+typedef struct {
+    float inv_temp; /* 0: greedy */
+    float top_p, min_p, frequency, presence, repetition;
+    float uniform; /* the random number */
+    int32_t top_k, n_vocab, target, n_top, want_logprob;
+    int32_t seen_at, n_seen;     /* id, then n_out | in_prompt << 16; ids differ */
+    int32_t bias_at, n_bias;     /* id, then the float; ids differ */
+    int32_t banned_at, n_banned; /* ids; they differ */
+    int32_t allowed_at;          /* a bit an id; -1: none */
+} DrawRow;
+
+typedef struct {
+    float *logits; /* [rows][stride] f32; changed and put back */
+    int stride, rows;
+    const DrawRow *row;
+    const int32_t *list;
+    float *save;     /* as many words as the lists have */
+    int32_t *token;  /* [rows] */
+    float *logprob;  /* [rows] */
+    int32_t *top_id; /* [rows][DRAW_TOPS] */
+    float *top_logprob;
+} DrawArgs;
+void launch_draw(Stream s, const DrawArgs *a);
+
+/* ---- probe.cu ---- */
+
+/* Reads `bytes` (a multiple of 16 KB) and does nothing with them: the ceiling of what a kernel can read. */
+void launch_read(Stream s, const void *p, size_t bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
