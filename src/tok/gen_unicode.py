@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Write unicode.tab.c: the character classes that tokenizers ask for, from Unicode 16.0.
 
-Usage: gen_unicode.py > unicode.tab.c      (needs unicodedata2==16.0.0 for categories; regex for scripts and Alphabetic)
+Usage: gen_unicode.py > unicode.tab.c      (needs unicodedata2==16.0.0 for categories; regex for scripts and Alphabetic;
+tokenizers 0.23, whose BERT parts use older tables of their own: what those say is asked of the library itself)
 
 Unicode 16.0 is what the regex engine of Hugging Face `tokenizers` 0.20 to 0.23 knows, checked over every code point; a
 newer table would cut newly assigned letters differently from what models were trained with.
@@ -11,6 +12,7 @@ import unicodedata
 
 import regex
 import unicodedata2
+from tokenizers import normalizers, pre_tokenizers
 
 assert unicodedata.unidata_version == "14.0.0", "run by Python 3.11: what is new since Unicode 14 is listed"
 assert unicodedata2.unidata_version == "16.0.0", unicodedata2.unidata_version
@@ -20,6 +22,11 @@ HAN = regex.compile(r"\p{Script=Han}")
 ALPHABETIC = regex.compile(r"\p{Alphabetic}")
 BLOCK = 128
 
+PUNCTUATION = pre_tokenizers.Punctuation()
+CLEAN = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False)
+ACCENTS = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False)
+MARKS = normalizers.StripAccents()
+
 
 def bits(cp):
     """The class word of a code point; the order of bits is that of the enum in unicode.h."""
@@ -28,7 +35,8 @@ def bits(cp):
     assigned = cat != "Cn"
     word = cat[0] == "M" or cat in ("Nd", "Pc") or (assigned and ALPHABETIC.match(char)) or cp in (0x200C, 0x200D)
     flags = [cat[0] == "L", cat[0] == "N", cat[0] == "M", cat[0] == "P", cat[0] == "S", cat in ("Lu", "Lt"), cat == "Ll",
-             cat in ("Lm", "Lo"), cp in SPACES, assigned and HAN.match(char), word, cat == "Mn", cat[0] == "C", cat == "Nd"]
+             cat in ("Lm", "Lo"), cp in SPACES, assigned and HAN.match(char), word, cat == "Mn", cat[0] == "C", cat == "Nd", len(PUNCTUATION.pre_tokenize_str(f"a{char}b")) == 3,
+             CLEAN.normalize_str(f"a{char}b") == "ab", ACCENTS.normalize_str(char) == "", MARKS.normalize_str(char) == ""]
     return sum(1 << i for i, f in enumerate(flags) if f)
 
 
@@ -38,7 +46,7 @@ def rows(values, width, form):
 
 
 def main():
-    words = [0x1000 if 0xD800 <= cp < 0xE000 else bits(cp) for cp in range(0x110000)]
+    words = [1 << 12 if 0xD800 <= cp < 0xE000 else bits(cp) for cp in range(0x110000)]
     classes = sorted(set(words))
     code = {w: i for i, w in enumerate(classes)}
     assert len(classes) <= 256
@@ -60,8 +68,8 @@ def main():
                 news.append([cp, cp])
     out = ["/* unicode.tab.c - made by gen_unicode.py from Unicode 16.0; do not edit. */", "/* clang-format off */",
            '#include "tok/unicode.h"', "",
-           "const uint16_t uni_ascii[128] = {", *rows(words[:128], 16, "0x%04x"), "};",
-           f"const uint16_t uni_classes[{len(classes)}] = {{", *rows(classes, 16, "0x%04x"), "};",
+           "const uint32_t uni_ascii[128] = {", *rows(words[:128], 16, "0x%05x"), "};",
+           f"const uint32_t uni_classes[{len(classes)}] = {{", *rows(classes, 16, "0x%05x"), "};",
            f"const uint16_t uni_index[{len(index)}] = {{", *rows(index, 24, "%d"), "};",
            f"const uint8_t uni_blocks[{len(flat)}] = {{", *rows(flat, 32, "%d"), "};",
            f"const size_t uni_n_news = {len(news)};",

@@ -116,8 +116,9 @@ static Str each_char(NormKind kind, Str s, Buf *out)
         uint32_t cp = uni_get(s.p + i, &len);
         if (kind == NORM_LOWER)
             put_lower(out, cp);
-        else if (kind == NORM_STRIP_ACCENTS) {
-            if (!(uni_class(cp) & UNI_MN)) buf_add(out, s.p + i, len);
+        else if (kind == NORM_STRIP_ACCENTS || kind == NORM_BERT_ACCENTS) {
+            unsigned mark = kind == NORM_BERT_ACCENTS ? UNI_BERT_ACCENT : UNI_STRIP_ACCENT;
+            if (!(uni_class(cp) & mark)) buf_add(out, s.p + i, len);
         } else if (!nmt_drops(cp))
             put(out, nmt_space(cp) ? ' ' : cp);
     }
@@ -149,8 +150,7 @@ static Str bert(const NormStep *n, Str s, Buf *out)
     for (size_t i = 0, len; i < s.n; i += len) {
         uint32_t cp = uni_get(s.p + i, &len);
         unsigned c = uni_class(cp);
-        bool control = (c & UNI_CONTROL) && cp != '\t' && cp != '\n' && cp != '\r';
-        if (n->clean && (cp == 0 || cp == 0xFFFD || control)) continue;
+        if (n->clean && (c & UNI_BERT_DROP)) continue;
         if (n->clean && (c & UNI_SPACE)) cp = ' ';
         bool wide = n->chinese && is_chinese(cp);
         if (wide) buf_char(out, ' ');
@@ -229,7 +229,8 @@ static Str apply(const NormStep *n, Str s, Buf *out)
     case NORM_NFKD: return is_below(s, 0xC2) ? s : unicode_form(s, decompose | UTF8PROC_COMPAT, out);
     case NORM_NMT:
     case NORM_LOWER:
-    case NORM_STRIP_ACCENTS: return each_char(n->kind, s, out);
+    case NORM_STRIP_ACCENTS:
+    case NORM_BERT_ACCENTS: return each_char(n->kind, s, out);
     case NORM_STRIP: return strip(n, s);
     case NORM_PREPEND: return prepend(n, s, out);
     case NORM_REPLACE: return replace(n, s, out);

@@ -16,7 +16,8 @@
 enum {
     MAX_VOCAB = 4 << 20, /* ids a file may use */
     MAX_PIECE = 4096,    /* bytes of one piece; longer ones are refused */
-    MAX_STEPS = 24,      /* of one pipeline stage */
+    MAX_ADDED = 1 << 16,
+    MAX_STEPS = 24, /* of one pipeline stage */
     MAX_MERGES = 8 << 20,
     MAX_TEMPLATES = 16,
     MAX_STOPS = 64,
@@ -56,6 +57,7 @@ typedef enum {
     NORM_LOWER,
     NORM_STRIP,
     NORM_STRIP_ACCENTS,
+    NORM_BERT_ACCENTS,
     NORM_PREPEND,
     NORM_REPLACE,
     NORM_CHARSMAP,

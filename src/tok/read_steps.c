@@ -122,7 +122,7 @@ static Status norm_bert(const json_t *j, Tokenizer *t, Err *err)
     TRY(add_norm(t, first, err));
     if (accents) {
         TRY(add_norm(t, (NormStep){ .kind = NORM_NFD }, err));
-        TRY(add_norm(t, (NormStep){ .kind = NORM_STRIP_ACCENTS }, err));
+        TRY(add_norm(t, (NormStep){ .kind = NORM_BERT_ACCENTS }, err));
     }
     return lower ? add_norm(t, (NormStep){ .kind = NORM_LOWER }, err) : OK;
 }

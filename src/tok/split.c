@@ -24,16 +24,10 @@ static inline void emit(const Sink *to, Str s, size_t from, size_t end)
 
 /* ---- finders ---- */
 
-static bool is_punctuation(const char *s, size_t *len)
-{
-    unsigned c = uni_at(s, len);
-    return (c & UNI_P) || (*len == 1 && (c & UNI_S));
-}
-
 static bool is_wanted(const SplitStep *step, const char *s, size_t *len)
 {
-    if (step->kind == SPLIT_PUNCT) return is_punctuation(s, len);
-    return uni_at(s, len) & (step->kind == SPLIT_DIGITS ? UNI_N : UNI_SPACE);
+    unsigned wanted = step->kind == SPLIT_PUNCT ? UNI_PUNCT : step->kind == SPLIT_DIGITS ? UNI_N : UNI_SPACE;
+    return uni_at(s, len) & wanted;
 }
 
 /* The next character of the wanted kind at or after from. */

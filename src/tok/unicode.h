@@ -20,11 +20,16 @@ enum {
     UNI_WORD = 1 << 10,    /* \w as Unicode technical standard 18 has it */
     UNI_MN = 1 << 11,      /* \p{Mn} */
     UNI_CONTROL = 1 << 12, /* \p{C}: control, format, private use, unassigned */
-    UNI_ND = 1 << 13       /* \p{Nd} */
+    UNI_ND = 1 << 13,      /* \p{Nd} */
+    /* As the reference's own, older tables have it: */
+    UNI_PUNCT = 1 << 14,       /* its Punctuation and BERT pre-tokenizers */
+    UNI_BERT_DROP = 1 << 15,   /* what BERT's clean_text takes out */
+    UNI_BERT_ACCENT = 1 << 16, /* what BERT's strip_accents takes out */
+    UNI_STRIP_ACCENT = 1 << 17 /* what StripAccents takes out */
 };
 
-extern const uint16_t uni_ascii[128];
-extern const uint16_t uni_classes[];
+extern const uint32_t uni_ascii[128];
+extern const uint32_t uni_classes[];
 extern const uint16_t uni_index[];
 extern const uint8_t uni_blocks[];
 /* Ranges assigned since Unicode 14, each of one class: what a regex engine of that age does not know. */

@@ -175,21 +175,25 @@ bool vocab_base64(Str text, Buf *out)
 Status vocab_add_token(Tokenizer *t, Added a, Err *err)
 {
     if (a.text.n == 0) return OK;
+    if (t->n_added == MAX_ADDED) return fail(err, E_LIMIT, "more than %d added tokens", MAX_ADDED);
+    if (a.find.n > MAX_PIECE)
+        return fail(err, E_LIMIT, "added token %d has %zu bytes, over %d", a.id, a.find.n, MAX_PIECE);
     if (t->n_added == t->cap_added) {
         t->cap_added = MAX(64, t->cap_added * 2);
         t->added = mem_grow(t->added, t->cap_added * sizeof *t->added);
     }
     int flags = PIECE_ADDED | (a.special ? PIECE_SPECIAL : 0);
     bool known = a.id >= 0 && a.id < t->n_vocab && (t->pieces[a.id].flags & PIECE_USED);
+    bool again = known && (t->pieces[a.id].flags & PIECE_ADDED);
     if (known) {
         t->pieces[a.id].flags = (uint8_t)(t->pieces[a.id].flags | flags);
-        vocab_set_out(t, a.id, a.text);
     } else {
         TRY(vocab_set(t, a.id, a.text, flags, err));
     }
+    vocab_set_out(t, a.id, a.find.n ? a.find : a.text);
     a.text = arena_str(t->mem, a.text);
     a.find = a.find.n ? arena_str(t->mem, a.find) : a.text;
-    for (size_t i = 0; i < t->n_added; i++) {
+    for (size_t i = 0; again && i < t->n_added; i++) {
         if (t->added[i].id != a.id) continue;
         t->added[i] = a;
         return OK;

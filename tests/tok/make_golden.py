@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Write ../data/tok: small tokenizer.json files of every kind (tiny.py), texts.json, and NAME.ids.json with what Hugging
+Face's `tokenizers` (0.23.3) makes of each text: [ids], or [ids, ids with specials and post-processor] where these differ;
+and what every third text's last ids decode to.
+
+Usage: make_golden.py      (needs tokenizers)
+"""
+import json
+import pathlib
+
+import tiny
+
+OUT = pathlib.Path(__file__).resolve().parent.parent / "data" / "tok"
+
+
+def compact(value):
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":")) + "\n"
+
+
+def golden(t, text):
+    special = t.encode(text, add_special_tokens=True).ids
+    t.encode_special_tokens = True
+    plain = t.encode(text, add_special_tokens=False).ids
+    t.encode_special_tokens = False
+    return [plain] if plain == special else [plain, special]
+
+
+def main():
+    texts = list(dict.fromkeys(tiny.strings()))
+    (OUT / "texts.json").write_text(compact(texts))
+    for name, build in tiny.builders().items():
+        t = build()
+        data = json.loads(t.to_str())
+        (OUT / f"{name}.json").write_text(compact(data))
+        ids = [golden(t, s) for s in texts]
+        decoded = [t.decode(i[-1], skip_special_tokens=False) if i[-1] else "" for i in ids[::3]]
+        (OUT / f"{name}.ids.json").write_text(compact({"ids": ids, "decoded": decoded}))
+    size = sum(p.stat().st_size for p in OUT.iterdir())
+    print(len(texts), "texts,", size, "bytes")
+
+
+if __name__ == "__main__":
+    main()

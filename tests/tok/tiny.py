@@ -1,0 +1,181 @@
+"""Small tokenizers of every kind, trained on a few lines, and hard texts for them. Used by make_golden.py and test_hf.py."""
+import json
+import random
+import unicodedata
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+C = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+TAIL = r"\s*[\r\n]+|\s+(?!\S)|\s+"
+OTHERS = r" ?[^\s\p{L}\p{N}]+[\r\n]*"
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+LLAMA3 = C + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|" + OTHERS + "|" + TAIL
+QWEN = C + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|" + OTHERS + "|" + TAIL
+QWEN35 = C + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|" + TAIL
+UP, LOW, LEAD = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]", r"[^\r\n\p{L}\p{N}]?"
+O200K = f"{LEAD}{UP}*{LOW}+{C}?|{LEAD}{UP}+{LOW}*{C}?" + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|" + TAIL
+TEKKEN = f"{LEAD}{UP}*{LOW}+|{LEAD}{UP}+{LOW}*" + r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|" + TAIL
+UPH, LOWH = UP[:-1] + r"&&[^\p{Han}]]", LOW[:-1] + r"&&[^\p{Han}]]"
+KIMI = r"[\p{Han}]+|" + f"{LEAD}{UPH}*{LOWH}+{C}?|{LEAD}{UPH}+{LOWH}*{C}?" + r"|\p{N}{1,3}|" + OTHERS + "|" + TAIL
+DEEPSEEK = [r"\p{N}{1,3}", "[一-龥\u3040-\u309f\u30a0-\u30ff]+",
+            r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|" + TAIL]
+
+CORPUS = ["The quick brown fox jumps over the lazy dog. It's 2024, isn't it? They're here; we've 1,234.56 reasons.",
+          "    def main():\n        return [x * 2 for x in range(10)]\n\n", "#include <stdio.h>\nint main(void) { return 0; }\n",
+          "naïve café résumé Straße ἄνθρωπος Привет, мир! Ёлка", "今天天气很好。我们去公园吧？ 吾輩は猫である。名前はまだ無い。", "안녕하세요 세계 नमस्ते दुनिया مرحبا بالعالم",
+          "HELLO World HTMLParser camelCase snake_case https://example.com/a/b?c=1 <|im_start|>user", "😀👍🏽 👩‍💻 αβγ ½ ² ①", "Hello hello the the of of and and to to in in is is"]
+
+
+def strings():
+    """Hard texts, the same every time."""
+    yield from ["", " ", "  ", "   a", "a   ", "a  b", "\n", "\n\n", " \n", "\n ", "\r\n\r\n", "a\n\n\nb", "x \n y", "\t\tx", "a\u00a0b \u3000 c", "a\u2028b", "\u180e x\u180e"]
+    yield from CORPUS
+    yield from ["1", "12", "123", "1234", "12345678", "a1b22c333", "١٢٣٤", "½¼", "x²y³", "1st 2nd", "3.14", "12 34", " 1", "  12"]
+    yield from ["it's IT'S It'S it'ſ we'll WE'LL don't DON'T y'all'd've", "'s", "'", "''", "' s", "'S'T'RE", "’s can’t", "a'b'c", "o'clock 'tis"]
+    yield from ["!", "!!!", "...", ". . .", "a.b,c;d", "/*x*/\n//\n", "end.\n\n", "end!\r\n", " ?", " ?? ", "$x$", "a//b/", "«q»", "—", "!a", "#tag", "<b>", "~~", "x^2"]
+    yield from ["AaBbCc", "ABCdef", "ABC", "ǅa", "ªº", "ʰa", "A\u0301b", "a\u0301", "\u0301", " \u0301x", "é e\u0301 É", "İI ıi", "ﬁ ﬀ ㊿", "ẛ̣", "q\u0307\u0323", "\u1100\u1161\u11a8", "가", "が か\u3099"]
+    yield from ["中文English混合", "日本語テキスト123", "漢字かな交じり文", "々〆〇", "\u2e80\u3007x", "สวัสดี", "क्षि", "བཀྲ་ཤིས", "ﷺ", "𝒳𝔜", "🇯🇵🇺🇸", "1️⃣", "👨‍👩‍👧"]
+    yield from ["\x00", "a\x00b", "\x01\x02", "\x7f", "\x85x", "\ufeffx", "\ufffd", "\U000e0001", "\u200b\u200d", "\ue000", "\U0010ffff", "\u0378"]
+    yield from ["<s>", "</s>a", "a<s>b</s> c", "<|end|>", "x<|end|> y", " <|end|> ", "<mask>", "a <mask> b", "a<mask>b", "word", "words word sword", "word.", "Yesterday yesterday", "<think>\nhm\n</think>\n"]
+    yield from ["<0x0A>", "\u2581", "\u2581a \u2581", "a\u2581b", "Ġ", "##a", "[UNK] [CLS]", "a</w>b", "Ċ"]
+    yield from ["a" * 70, " " * 50 + "x", "\n" * 20, "ab" * 30, "!" * 50, "中" * 20, "0" * 50, "é" * 20, "e\u0301" * 9, "aA" * 30, "the" * 20]
+    r = random.Random(7)
+    for i in range(15):
+        yield random_text(r, (0x110000, 0x20000, 0x800, 0x180, 0x80)[i % 5], 20)
+
+
+def random_text(r, top, n):
+    return "".join(chr(c) for c in (r.randrange(top) for _ in range(n)) if not 0xD800 <= c < 0xE000)
+
+
+SPECIALS = [AddedToken("<s>", special=True, normalized=False), AddedToken("</s>", special=True, normalized=False),
+            AddedToken("<|end|>", special=True, normalized=False, rstrip=True),
+            AddedToken("<mask>", special=True, normalized=False, lstrip=True),
+            AddedToken("word", special=False, normalized=False, single_word=True),
+            AddedToken("Yesterday", special=False, normalized=True),
+            AddedToken("<think>", special=False, normalized=False)]
+
+
+def trained(model, trainer, normalizer=None, pre=None, decoder=None, post=None, added=SPECIALS):
+    t = Tokenizer(model)
+    if normalizer:
+        t.normalizer = normalizer
+    if pre:
+        t.pre_tokenizer = pre
+    if decoder:
+        t.decoder = decoder
+    t.train_from_iterator([line for line in CORPUS for _ in range(3)] + [s for s in strings() if "\x00" not in s][:120], trainer)
+    t.add_tokens([a for a in added if not a.special])
+    t.add_special_tokens([a for a in added if a.special])
+    if post:
+        t.post_processor = post(t)
+    return t
+
+
+def template(t):
+    return processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", t.token_to_id("<s>")), ("</s>", t.token_to_id("</s>"))])
+
+
+def byte_bpe(pre, normalizer=None, post=None, size=420, **options):
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    t = trained(models.BPE(**options), trainer, normalizer, pre, decoders.ByteLevel(), post)
+    return t
+
+
+def split_bytes(*patterns, behavior="isolated", invert=False):
+    splits = [pre_tokenizers.Split(Regex(p), behavior, invert) for p in patterns]
+    return pre_tokenizers.Sequence(splits + [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+BYTE_PIECES = [f"<0x{b:02X}>" for b in range(256)]
+
+
+def spm_bpe(normalizer, pre=None, decoder=None, post=None, byte_fallback=True):
+    """A BPE over characters with byte fallback, as SentencePiece's models are written in a tokenizer.json."""
+    train = trained(models.BPE(unk_token="<unk>"), trainers.BpeTrainer(vocab_size=330, special_tokens=["<unk>"], limit_alphabet=90, show_progress=False),
+                    normalizer, pre or pre_tokenizers.Split(" ", "merged_with_next"), added=[])
+    data = json.loads(train.to_str())
+    vocab = data["model"]["vocab"]
+    for piece in BYTE_PIECES if byte_fallback else []:
+        vocab.setdefault(piece, len(vocab))
+    merges = [tuple(m) for m in data["model"]["merges"]]
+    t = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=byte_fallback))
+    if normalizer:
+        t.normalizer = normalizer
+    if pre:
+        t.pre_tokenizer = pre
+    t.decoder = decoder
+    t.add_tokens([a for a in SPECIALS if not a.special])
+    t.add_special_tokens([a for a in SPECIALS if a.special])
+    if post:
+        t.post_processor = post(t)
+    return t
+
+
+def llama2_decoder():
+    return decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+
+
+def unigram(normalizer, pre, unk="<unk>", decoder=None):
+    trainer = trainers.UnigramTrainer(vocab_size=260, unk_token=unk, special_tokens=[unk], show_progress=False)
+    return trained(models.Unigram(), trainer, normalizer, pre, decoder or decoders.Metaspace(), template)
+
+
+def wordpiece(**bert):
+    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=["[UNK]", "[CLS]", "[SEP]"], limit_alphabet=120, show_progress=False)
+    return trained(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=20), trainer, normalizers.BertNormalizer(**bert),
+                   pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(),
+                   lambda t: processors.BertProcessing(("[SEP]", t.token_to_id("[SEP]")), ("[CLS]", t.token_to_id("[CLS]"))))
+
+
+def plain_bpe(pre, normalizer=None, decoder=None, **options):
+    special = ["<unk>"] if "unk_token" in options else []
+    keep = {k: v for k, v in options.items() if k in ("continuing_subword_prefix", "end_of_word_suffix")}
+    trainer = trainers.BpeTrainer(vocab_size=360, special_tokens=special, limit_alphabet=150, show_progress=False, **keep)
+    return trained(models.BPE(**options), trainer, normalizer, pre, decoder)
+
+
+def word_level(pre, normalizer=None):
+    trainer = trainers.WordLevelTrainer(vocab_size=200, special_tokens=["<unk>"], show_progress=False)
+    return trained(models.WordLevel(unk_token="<unk>"), trainer, normalizer, pre)
+
+
+def builders():
+    N, P = normalizers, pre_tokenizers
+    legacy = N.Sequence([N.Prepend("▁"), N.Replace(" ", "▁")])
+    behaviors = {b: split_bytes(r"[aeiou]+|\d", behavior=b) for b in ("removed", "merged_with_previous", "merged_with_next", "contiguous")}
+    return {
+        "gpt2": lambda: byte_bpe(P.ByteLevel(add_prefix_space=False)),
+        "gpt2_prefix": lambda: byte_bpe(P.ByteLevel(add_prefix_space=True), post=template),
+        "smollm": lambda: byte_bpe(P.Sequence([P.Digits(individual_digits=True), P.ByteLevel(add_prefix_space=False)])),
+        "llama3": lambda: byte_bpe(split_bytes(LLAMA3), ignore_merges=True, post=lambda t: processors.Sequence([processors.ByteLevel(trim_offsets=False), template(t)])),
+        "qwen2": lambda: byte_bpe(split_bytes(QWEN), N.NFC()),
+        "qwen35": lambda: byte_bpe(split_bytes(QWEN35), N.NFC()),
+        "o200k": lambda: byte_bpe(split_bytes(O200K, behavior="removed", invert=True)),
+        "tekken": lambda: byte_bpe(split_bytes(TEKKEN)),
+        "kimi": lambda: byte_bpe(split_bytes(KIMI)),
+        "deepseek3": lambda: byte_bpe(split_bytes(*DEEPSEEK)),
+        "deepseek_coder": lambda: byte_bpe(split_bytes(r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}")),
+        "falcon": lambda: byte_bpe(P.Sequence([P.Punctuation("contiguous"), P.ByteLevel(add_prefix_space=False), P.Digits(False), P.Split(Regex("[0-9][0-9][0-9]"), "isolated")])),
+        "byte_norm": lambda: byte_bpe(P.Split(Regex(r"\s?\w+"), "isolated"), N.ByteLevel()),
+        "regex": lambda: byte_bpe(split_bytes(r"\p{Lu}?[\p{Ll}\p{M}]+|\p{P}+(?=\s)|\s+$|\S\S?")),
+        **{"split_" + b: (lambda p=p: byte_bpe(p)) for b, p in behaviors.items()},
+        "llama2": lambda: spm_bpe(legacy, decoder=llama2_decoder(), post=template),
+        "mistral": lambda: spm_bpe(None, P.Metaspace(prepend_scheme="first", split=False), llama2_decoder()),
+        "gemma": lambda: spm_bpe(N.Replace(" ", "▁"), P.Split(" ", "merged_with_previous"), decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])),
+        "spm_unk": lambda: spm_bpe(legacy, decoder=llama2_decoder(), byte_fallback=False),
+        "unigram": lambda: unigram(N.Sequence([N.Nmt(), N.NFKC(), N.Replace(Regex(" {2,}"), " ")]), P.Metaspace()),
+        "unigram_words": lambda: unigram(N.Sequence([N.NFD(), N.StripAccents(), N.Strip(), N.Lowercase()]), P.Sequence([P.WhitespaceSplit(), P.Metaspace(prepend_scheme="always")])),
+        "bert": lambda: wordpiece(),
+        "bert_cased": lambda: wordpiece(lowercase=False, handle_chinese_chars=False),
+        "clip": lambda: plain_bpe(P.Whitespace(), N.Lowercase(), decoders.BPEDecoder(), unk_token="<unk>", end_of_word_suffix="</w>"),
+        "subword": lambda: plain_bpe(P.Punctuation("merged_with_previous"), N.NFKD(), unk_token="<unk>", fuse_unk=True, continuing_subword_prefix="@@"),
+        "words": lambda: word_level(P.Sequence([P.CharDelimiterSplit(" "), P.FixedLength(4)])),
+        "ctc": lambda: ctc(word_level(P.Whitespace(), N.Lowercase())),
+    }
+
+
+def ctc(t):
+    t.decoder = decoders.CTC("<unk>", "the", True)
+    return t
