@@ -208,6 +208,8 @@ static Status open_all(Radish *r, const RadishOptions *o, Err *err)
     if (pthread_create(&r->text_thread, NULL, radish_text_main, r) != 0)
         return fail(err, E_LIMIT, "cannot start a thread");
     r->text_runs = true;
+    load_close(r->checkpoint); /* weights are on the device now: the mapped file need not stay resident */
+    r->checkpoint = NULL;
     return engine_start(r->engine, err);
 }
 

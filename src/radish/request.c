@@ -168,6 +168,7 @@ static Status submit(Radish *r, const RadishRequest *q, Ids *prompt, uint64_t *i
     TRY(prompt_ids(r, q, prompt, err));
     TRY(output_budget(r, q, prompt->n, &max_new, err));
     Request *p = request_new(r, q);
+    p->first_id = q->prompt_logprobs_from == 0 ? prompt->p[0] : -1;
     fill_job(r, q, p, prompt, max_new, &job);
     Status status = engine_submit(r->engine, &job, id, err);
     if (status != OK) radish_request_free(p);
@@ -248,6 +249,15 @@ static void tell_end(Request *q, RadishEvent *out, Buf *text)
     q->on_event(q->ctx, out);
 }
 
+/* Nothing comes before the first token of a prompt: its logprob is NaN. The engine cannot know it was asked for. */
+static void tell_first(Request *q, uint64_t id)
+{
+    RadishEvent first = {
+        .kind = RADISH_EV_PROMPT_LOGPROB, .request = id, .token = q->first_id, .logprob = NAN, .text = ""
+    };
+    q->on_event(q->ctx, &first);
+}
+
 static void tell(const Note *note, const float *top_logprob, const int32_t *top_id, Buf *text)
 {
     static const RadishEventKind kinds[] = { [EV_STARTED] = RADISH_EV_STARTED,
@@ -279,6 +289,7 @@ static void tell(const Note *note, const float *top_logprob, const int32_t *top_
             tell_end(q, &out, text);
         else
             q->on_event(q->ctx, &out);
+        if (e->kind == EV_STARTED && q->first_id >= 0) tell_first(q, e->job);
     }
     if (e->kind == EV_END) radish_request_free(q);
 }
