@@ -459,6 +459,7 @@ void cpu_sample(Device *d, Tensor logits, const SampleRow *rows, int n)
 Status cpu_sample_wait(Device *d, SampleOut *out, int n, Err *err)
 {
     SampleRoom *room = d->sample;
+    if (n == 0) return OK; /* a pass of prefill chunks alone draws nothing */
     if (!room->n_waiting) return fail(err, E_INVALID, "nothing was sampled");
     memcpy(out, room->result[room->first], (size_t)n * sizeof *out);
     room->first = (room->first + 1) % N_RESULTS;
