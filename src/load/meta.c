@@ -31,7 +31,7 @@ bool load_meta_i64(const Meta *m, size_t i, int64_t *out)
     case META_U8:
     case META_U16:
     case META_U32: *out = (int64_t)u; return true;
-    case META_I8: *out = (int8_t)u; return true;
+    case META_I8: *out = u < 128 ? (int64_t)u : (int64_t)u - 256; return true;
     case META_I16: *out = (int16_t)u; return true;
     case META_I32: *out = (int32_t)u; return true;
     case META_I64: *out = (int64_t)u; return true;

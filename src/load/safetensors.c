@@ -168,7 +168,7 @@ static Status place_rows(Shard *s, Arena *a, Err *err)
     int64_t at = 0;
     Row **order = ARENA_NEW(a, Row *, s->n);
     for (size_t i = 0; i < s->n; i++) order[i] = &s->rows[i];
-    if (s->n > 0) qsort(order, s->n, sizeof *order, by_offset);
+    if (s->n > 0) qsort(order, s->n, sizeof(Row *), by_offset);
     for (size_t i = 0; i < s->n; i++) {
         Row *r = order[i];
         const char *what = r->begin < at   ? "overlaps the one before it"
