@@ -202,7 +202,7 @@ static void kept_sets_on(Bed *b)
     static const int vocabs[] = { 1, 2, 15, 16, 17, 33, 1000, 49152 };
     for (int trial = 0; trial < 120; trial++) {
         int n = vocabs[trial % (int)COUNT(vocabs)], unsure;
-        if (n > VOCAB && (trial > 60 || (trial > 20 && strcmp(b->isa, "plain") == 0))) continue; /* slow */
+        if (n > VOCAB && (trial > 60 || (trial > 8 && strcmp(b->isa, "plain") == 0))) continue; /* slow */
         float spread = (float[]){ 0.001f, 1, 4, 30 }[trial / 8 % 4];
         for (int i = 0; i < n; i++) {
             x[i] = spread * rng_normal(&b->rng);

@@ -125,6 +125,35 @@ static void chunks_cover_once(void **state)
     }
 }
 
+static void share_chunks(void *arg, int worker, int n_workers)
+{
+    (void)worker, (void)n_workers;
+    Cover *c = arg;
+    int begin, end;
+    while (pool_next(c->pool, 0, N_ITEMS, 50, &begin, &end)) {
+        for (int i = begin; i < end; i++) c->hits[0][i]++;
+    }
+}
+
+/* Many short regions, more threads than cores: late helpers must neither miss a chunk nor touch the next region's. */
+static void shared_regions_cover_once(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= MAX_WORKERS; n += 3) {
+        Cover c = { .pool = pool_new(n) };
+        Region r = { .pool = c.pool };
+        for (int round = 1; round <= 250; round++) {
+            pool_share(c.pool, share_chunks, &c);
+            for (int i = 0; i < N_ITEMS; i++) {
+                if (c.hits[0][i] != round) assert_int_equal(c.hits[0][i], round);
+            }
+            if (round % 10 == 0) pool_run(c.pool, count_call, &r);
+        }
+        for (int w = 0; w < n; w++) assert_int_equal(r.calls[w], 25);
+        pool_free(c.pool);
+    }
+}
+
 static void region_allocates_nothing(void **state)
 {
     (void)state;
@@ -228,11 +257,11 @@ static void cores_at_least_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_worker_once),   cmocka_unit_test(barrier_orders_writes),
-        cmocka_unit_test(chunks_cover_once),  cmocka_unit_test(region_allocates_nothing),
-        cmocka_unit_test(idle_pool_sleeps),   cmocka_unit_test(free_without_a_region),
-        cmocka_unit_test(tasks_all_run),      cmocka_unit_test(tasks_keep_order_and_limit),
-        cmocka_unit_test(cores_at_least_one),
+        cmocka_unit_test(each_worker_once),           cmocka_unit_test(barrier_orders_writes),
+        cmocka_unit_test(chunks_cover_once),          cmocka_unit_test(shared_regions_cover_once),
+        cmocka_unit_test(region_allocates_nothing),   cmocka_unit_test(idle_pool_sleeps),
+        cmocka_unit_test(free_without_a_region),      cmocka_unit_test(tasks_all_run),
+        cmocka_unit_test(tasks_keep_order_and_limit), cmocka_unit_test(cores_at_least_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -301,21 +301,24 @@ static void split_merge(const Attend *a, int tile, Bench *w)
 }
 
 /* The last tiles of a prompt see the most, so they are handed out first. */
-static void attend_worker(void *arg, int worker, int n_workers)
+static void tile_worker(void *arg, int worker, int n_workers)
 {
     (void)n_workers;
     const Attend *a = arg;
-    Pool *pool = a->d->pool;
-    Bench *w = &a->d->attend->bench[worker];
-    int begin, end;
-    if (!a->split) {
-        while (pool_next(pool, 0, a->n_tile, 1, &begin, &end)) whole_tile(a, a->n_tile - 1 - begin, w);
-        return;
+    int at, end;
+    while (pool_next(a->d->pool, 0, a->n_tile, 1, &at, &end)) {
+        whole_tile(a, a->n_tile - 1 - at, &a->d->attend->bench[worker]);
     }
-    int n_unit = a->unit_start[a->n_tile];
-    while (pool_next(pool, 0, n_unit, 1, &begin, &end)) split_unit(a, begin, w);
-    pool_barrier(pool);
-    while (pool_next(pool, 1, a->n_tile, 1, &begin, &end)) split_merge(a, begin, w);
+}
+
+static void unit_worker(void *arg, int worker, int n_workers)
+{
+    (void)n_workers;
+    const Attend *a = arg;
+    int at, end;
+    while (pool_next(a->d->pool, 0, a->unit_start[a->n_tile], 1, &at, &end)) {
+        split_unit(a, at, &a->d->attend->bench[worker]);
+    }
 }
 
 /* ---- ops ---- */
@@ -349,7 +352,12 @@ void cpu_attend(Device *d, Tensor out, Tensor qkv, KvCache *kv, int layer, const
     Attend a = { .d = d, .b = d->batch, .p = p, .kv = kv, .layer = layer, .qkv = qkv, .out = out };
     a.sinks = p->sinks ? linear_vector(p->sinks) : NULL;
     cut(&a);
-    pool_run(d->pool, attend_worker, &a);
+    if (!a.split) {
+        pool_share(d->pool, tile_worker, &a);
+        return;
+    }
+    pool_share(d->pool, unit_worker, &a);
+    for (int i = 0; i < a.n_tile; i++) split_merge(&a, i, &d->attend->bench[0]);
 }
 
 typedef struct {

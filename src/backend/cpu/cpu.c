@@ -37,7 +37,7 @@ void cpu_split(Device *d, int n, size_t cost, void (*fn)(void *arg, int begin, i
         return;
     }
     Split s = { d->pool, n, MAX(1, n / (workers * 4)), fn, arg };
-    pool_run(d->pool, split_worker, &s);
+    pool_share(d->pool, split_worker, &s);
 }
 
 /* ---- devices ---- */

@@ -453,7 +453,7 @@ void cpu_sample(Device *d, Tensor logits, const SampleRow *rows, int n)
     }
     room->newest = (room->first + room->n_waiting++) % N_RESULTS;
     Sampling a = { d, logits, rows, room->result[room->newest], n };
-    pool_run(d->pool, sample_worker, &a);
+    pool_share(d->pool, sample_worker, &a);
 }
 
 Status cpu_sample_wait(Device *d, SampleOut *out, int n, Err *err)
