@@ -168,6 +168,7 @@ const Arch *arch_of_gguf(Str name);
 void arch_names(Buf *b, bool gguf); /* "A, B and C" for messages */
 
 /* Shared by the dense families. */
+void arch_window_from_layer(ModelConfig *c); /* a derive: use_window, from layer max_window_layers on (Qwen2 and 3) */
 extern const RegSpec arch_dense_regs[];
 extern const Step arch_dense_first[], arch_dense_layer[], arch_dense_last[];
 

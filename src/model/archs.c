@@ -47,6 +47,16 @@ const Step arch_dense_last[] = {
 };
 /* clang-format on */
 
+/* The window is a setting that is off in all published checkpoints; where it is on, the first layers see everything. */
+void arch_window_from_layer(ModelConfig *c)
+{
+    if (!c->use_window) {
+        c->window = 0;
+        return;
+    }
+    for (int i = c->max_window_layers; i < c->n_layer; i++) c->windowed[i] = 1;
+}
+
 const Arch *arch_of_hf(Str hf_name, Str model_type)
 {
     for (const Arch *const *a = archs; *a; a++)

@@ -187,6 +187,7 @@ static Status read_gguf(const ConfigSource *s, ModelConfig *c, Err *err)
         if (!load_meta_str(m, 0, &type)) return fail(err, E_INVALID, "%s is not a string", key);
         TRY(kind_of(type, key, &r->kind, err));
     }
+    TRY(meta_number(s, "rope.scale_linear", 1e-3, 1e6, &r->factor, err)); /* old files */
     TRY(meta_number(s, "rope.scaling.factor", 1e-3, 1e6, &r->factor, err));
     if (!m && r->factor != 1.0) r->kind = ROPE_LINEAR; /* what a factor meant before there were types */
     TRY(meta_number(s, "rope.scaling.original_context_length", 1, MODEL_CTX_MAX, &orig, err));

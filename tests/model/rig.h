@@ -4,19 +4,11 @@
 #ifndef TESTS_MODEL_RIG_H
 #define TESTS_MODEL_RIG_H
 
-/* cmocka wants these before it, and its fail() would hide base.h's */
-/* clang-format off */
+#include <math.h>
+
 #include "base/file.h"
 #include "model/model.h"
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <cmocka.h>
-/* clang-format on */
+#include "test.h"
 
 enum { RIG_ROWS = 128, RIG_PAGES = 64, RIG_PAGE = 16 };
 

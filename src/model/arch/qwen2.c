@@ -33,16 +33,6 @@ static const ConfigKey keys[] = {
 };
 /* clang-format on */
 
-/* The window is a setting that is off in all published checkpoints; where it is on, the first layers see everything. */
-static void derive(ModelConfig *c)
-{
-    if (!c->use_window) {
-        c->window = 0;
-        return;
-    }
-    for (int i = c->max_window_layers; i < c->n_layer; i++) c->windowed[i] = 1;
-}
-
 const Arch arch_qwen2 = {
     .hf_name = "Qwen2ForCausalLM",
     .model_type = "qwen2",
@@ -53,5 +43,5 @@ const Arch arch_qwen2 = {
     .first = arch_dense_first,
     .layer = arch_dense_layer,
     .last = arch_dense_last,
-    .derive = derive,
+    .derive = arch_window_from_layer,
 };

@@ -37,15 +37,6 @@ static const ConfigKey keys[] = {
 };
 /* clang-format on */
 
-static void derive(ModelConfig *c)
-{
-    if (!c->use_window) {
-        c->window = 0;
-        return;
-    }
-    for (int i = c->max_window_layers; i < c->n_layer; i++) c->windowed[i] = 1;
-}
-
 const Arch arch_qwen3 = {
     .hf_name = "Qwen3ForCausalLM",
     .model_type = "qwen3",
@@ -56,5 +47,5 @@ const Arch arch_qwen3 = {
     .first = arch_dense_first,
     .layer = arch_dense_layer,
     .last = arch_dense_last,
-    .derive = derive,
+    .derive = arch_window_from_layer,
 };
