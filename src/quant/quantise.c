@@ -304,10 +304,18 @@ static bool to_block(DType t, const float *x, AnyBlock *b)
     }
 }
 
-static void halves(DType t, const float *src, uint8_t *out, size_t n)
+static void f16_row(const float *src, uint8_t *out, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        uint16_t h = t == DT_F16 ? f32_to_f16(src[i]) : f32_to_bf16(src[i]);
+        uint16_t h = f32_to_f16(src[i]);
+        memcpy(out + i * 2, &h, 2);
+    }
+}
+
+static void bf16_row(const float *src, uint8_t *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h = f32_to_bf16(src[i]);
         memcpy(out + i * 2, &h, 2);
     }
 }
@@ -322,7 +330,7 @@ bool quant_from_f32(DType t, const float *src, void *out, size_t n)
         return true;
     }
     if (t == DT_F16 || t == DT_BF16) {
-        halves(t, src, out, n);
+        t == DT_F16 ? f16_row(src, out, n) : bf16_row(src, out, n);
         return true;
     }
     if (elems == 1) return false;
