@@ -549,6 +549,7 @@ static void panel_item(const Product *p, const Band *b, int panel, int block, fl
         t.last = at + slice >= n;
         for (int tile = first_tile; tile < end_tile; tile++) {
             int begin = tile_begin(p, tile), n_tok = tile_begin(p, tile + 1) - begin;
+            t.fetch = tile == first_tile;
             t.act = tile_act(p, b->form, tile) + act_block_bytes(p, b->form, n_tok) * (size_t)at;
             t.carry = carry + (size_t)(begin - tile_begin(p, first_tile)) * (size_t)info->rows;
             t.out = p->io->out + (size_t)(p->row0 + begin) * p->io->out_stride + row;

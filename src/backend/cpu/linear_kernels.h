@@ -44,7 +44,10 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-enum { TILE_MAX = 12 };
+enum {
+    TILE_MAX = 12,
+    FETCH_AHEAD = 4096 /* of weights: with several tokens a tile computes so long that loads alone run too close */
+};
 
 typedef struct {
     ActKind kind;
@@ -74,6 +77,7 @@ typedef struct {
     const float *bias; /* [n_rows], or NULL */
     int n_rows;        /* valid ones of the panel */
     bool add;          /* out += */
+    bool fetch;        /* the first tile of this panel: ask for what lies FETCH_AHEAD bytes further on */
 } Tile;
 
 typedef void (*TileFn)(const Tile *t);
