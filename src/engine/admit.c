@@ -89,7 +89,6 @@ static bool start(Sched *s, Seq *c)
     c->n_pages = known + need;
     c->n_shared_pages = known;
     c->n_computed = p.n_tok;
-    c->pages_version++;
     c->running_at = s->n_running;
     s->running[s->n_running++] = c;
     if (s->limits.use_radix && known < c->n_prompt / KV_PAGE_TOKENS) s->filling[s->n_filling++] = c;

@@ -214,20 +214,100 @@ static uint64_t play(World *w)
     return steps;
 }
 
+/* ---- what a job is told alone: written a second time, without the engine, page k of the cache for page k ---- */
+
+enum { ALONE_ROWS = 512, ALONE_PAGES = 32 };
+
+/* One pass over positions [from, n), logits of all from `scored` on. */
+static void alone_pass(const World *w, Run *r, const int32_t *tok, int from, int n, int scored, SampleOut *out)
+{
+    const Sampling *p = &r->job.sampling;
+    static int32_t pos[ALONE_ROWS], pages[ALONE_PAGES], logit_row[ALONE_ROWS];
+    static SampleRow rows[ALONE_ROWS];
+    static TokenCount seen[ALONE_ROWS];
+    int32_t start[2] = { 0, n - from }, len = n;
+    uint64_t id = 1;
+    int n_logit = 0, n_seen = 0, n_out = n - r->n_prompt;
+    bool penalty = p->presence != 0 || p->repetition != 1;
+    for (int i = 0; penalty && i < n; i++) { /* the slow way: each token is looked for among all before it */
+        int k = 0;
+        while (k < n_seen && seen[k].id != tok[i]) k++;
+        if (k == n_seen) seen[n_seen++] = (TokenCount){ .id = tok[i] };
+        if (i < r->n_prompt) seen[k].in_prompt = 1;
+        if (i >= r->n_prompt) seen[k].n_out++;
+    }
+    for (int i = from; i < n; i++) {
+        pos[i - from] = i;
+        if (i < scored) continue;
+        logit_row[n_logit] = i - from;
+        rows[n_logit++] = (SampleRow){ .temperature = p->temperature,
+                                       .top_p = p->top_p,
+                                       .min_p = p->min_p,
+                                       .top_k = p->top_k,
+                                       .frequency = p->frequency,
+                                       .presence = p->presence,
+                                       .repetition = p->repetition,
+                                       .seed = p->seed,
+                                       .counter = (uint64_t)n_out,
+                                       .seen = seen,
+                                       .n_seen = n_seen,
+                                       .bias = p->bias,
+                                       .n_bias = p->n_bias,
+                                       .banned = p->stop_ids,
+                                       .n_banned = n_out < p->min_new ? p->n_stop_ids : 0,
+                                       .n_vocab = VOCAB,
+                                       .target = i + 1 < r->n_prompt ? tok[i + 1] : -1 };
+    }
+    for (int i = 0; i < ALONE_PAGES; i++) pages[i] = i;
+    DeviceBatch b = { .n_tok = n - from,
+                      .n_seq = 1,
+                      .max_pages = ALONE_PAGES,
+                      .token = tok + from,
+                      .pos = pos,
+                      .seq_start = start,
+                      .seq_len = &len,
+                      .pages = pages,
+                      .seq_id = &id,
+                      .n_logit = n_logit,
+                      .logit_row = logit_row };
+    Err err;
+    model_forward(w->bench.model, &b);
+    if (n_logit) model_sample(w->bench.model, rows, n_logit);
+    assert_int_equal(model_sample_wait(w->bench.model, out, n_logit, &err), OK);
+}
+
+static void play_one_alone(const World *w, Run *r)
+{
+    const Sampling *p = &r->job.sampling;
+    static SampleOut out[ALONE_ROWS];
+    int32_t tok[ALONE_ROWS];
+    Heard *a = &r->alone;
+    int n = r->n_prompt, first = p->prompt_logprobs_from >= 0 ? MAX(p->prompt_logprobs_from - 1, 0) : n - 1;
+    memcpy(tok, r->prompt, (size_t)n * sizeof *tok);
+    alone_pass(w, r, tok, 0, n, MIN(first, n - 1), out);
+    int n_scored = MAX(n - 1 - first, 0);
+    for (int i = 0; i < n_scored; i++) a->prompt_logprob_sum += out[i].logprob;
+    a->n_scored = n_scored;
+    a->reason = END_LENGTH;
+    const SampleOut *drawn = &out[n_scored];
+    while (a->n_out < p->max_new) {
+        a->n_out++;
+        for (int i = 0; i < p->n_stop_ids; i++)
+            if (p->stop_ids[i] == drawn->token) a->reason = END_STOP;
+        if (a->reason == END_STOP) return;
+        a->logprob_sum += drawn->logprob;
+        a->tok[a->n_tok++] = tok[n++] = drawn->token;
+        alone_pass(w, r, tok, n - 1, n, n - 1, out);
+        drawn = out;
+    }
+}
+
 static void play_alone(World *w)
 {
-    EngineOptions o = { .max_running = 64, .max_batch_tokens = 1024, .max_queued = 4 };
-    Bench b = bench_open(o, 256, sim_config_default());
-    for (int i = 0; i < w->n_runs; i++) {
-        Run *r = &w->run[i];
-        Job j = r->job;
-        j.on_event = bench_hear;
-        j.ctx = &r->alone;
-        j.deadline_ns = 0;
-        bench_submit(&b, &j);
-        bench_run(&b);
-    }
-    bench_close(&b);
+    EngineOptions o = { .max_running = ALONE_ROWS, .max_batch_tokens = ALONE_ROWS, .max_queued = 4 };
+    w->bench = bench_open(o, ALONE_PAGES, sim_config_default());
+    for (int i = 0; i < w->n_runs; i++) play_one_alone(w, &w->run[i]);
+    bench_close(&w->bench);
 }
 
 static void compare(const World *w, const Run *r)
