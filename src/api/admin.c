@@ -68,6 +68,23 @@ static void add_internal_state(Buf *b, const Server *s)
     buf_str(b, STR("}]"));
 }
 
+/* Adds the options that the command line had and that are not said yet. */
+static void add_server_args(Buf *b, const Server *s)
+{
+    if (!s->o.server_args_json) return;
+    Buf text = { 0 };
+    json_t *said = json_loadb(b->p, b->n, 0, NULL), *args;
+    buf_printf(&text, "{%s}", s->o.server_args_json);
+    args = json_loadb(text.p, text.n, 0, NULL);
+    CHECK(said && args);
+    json_object_update_missing(said, args);
+    buf_clear(b);
+    params_dump(b, said);
+    json_decref(said);
+    json_decref(args);
+    buf_free(&text);
+}
+
 static void server_info(Server *s, const HttpRequest *q, HttpReply *r)
 {
     const RadishInfo *i = &s->info;
@@ -95,15 +112,12 @@ static void server_info(Server *s, const HttpRequest *q, HttpReply *r)
     add_str(&b, "disaggregation_mode", "null");
     add_str(&b, "weight_version", "default");
     add_str(&b, "status", "ready");
-    if (s->o.server_args_json) {
-        jsonw_sep(&b);
-        buf_str(&b, str_of(s->o.server_args_json));
-    }
     jsonw_key(&b, "internal_states");
     add_internal_state(&b, s);
     buf_str(&b, STR(",\"kv_events\":null"));
     add_str(&b, "version", radish_version());
     buf_char(&b, '}');
+    add_server_args(&b, s);
     reply_json(r, &b);
     buf_free(&b);
 }

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "base/jsonw.h"
+#include "base/utf8.h"
 
 static const char *kind_of(const json_t *x)
 {
@@ -46,10 +47,20 @@ static bool too_deep(Str s)
     return false;
 }
 
+/* How many bytes are fine before the first bad one. */
+static size_t utf8_prefix(Str s)
+{
+    size_t i = 0;
+    for (int len; i < s.n && utf8_next(s.p, s.n, i, &len) >= 0; i += (size_t)len) continue;
+    return i;
+}
+
 Status params_parse(Str body, json_t **out, Err *err)
 {
     json_error_t where;
     if (str_trim(body).n == 0) return fail(err, E_INVALID, "the request has no body: send a JSON object");
+    if (!utf8_valid(body))
+        return fail(err, E_INVALID, "the body is not valid UTF-8 from byte %zu on", utf8_prefix(body));
     if (too_deep(body))
         return fail(err, E_INVALID, "the JSON body is nested more than %d levels deep", PARAMS_DEPTH_MAX);
     *out = json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
