@@ -7,7 +7,7 @@ find "$objects"/CMakeFiles/rb_*.dir -name '*.c.o' 2>/dev/null | while read -r o;
     words=" $(lint_allowed=$(grep -v '^#' lint/symbols.allow 2>/dev/null | tr '\n' ' '); echo "$lint_allowed") "
     nm -g --defined-only "$o" 2>/dev/null | awk '{ print $3 }' | while read -r s; do
         case "$s" in
-        "$folder"_* | "$parent"_* | "$stem"_* | "$file"* | "$folder" | "${folder}s" | arch_* | route_* | radish_* | __asan* | __odr* | __ubsan* | __tsan*) ;;
+        "$folder"_* | "$parent"_* | "$stem"_* | "$file"* | "$folder" | "${folder}s" | arch_* | *_route | radish_* | __asan* | __odr* | __ubsan* | __tsan*) ;;
         *) case "$words" in *" $s "* | *" ${s%%_*}_ "*) ;; *) echo "$rel: $s" ;; esac ;;
         esac
     done

@@ -24,8 +24,9 @@ typedef struct {
 /* One ragged batch: n_tok rows of n_seq sequences, in order. Host arrays, valid until sample_wait or the next forward. */
 typedef struct {
     int n_tok, n_seq, max_pages;
-    const int32_t *token;     /* [n_tok]; -1 - i: the token that row i of the last sample drew (not yet known to the host) */
-    const int32_t *pos;       /* [n_tok] position in the sequence */
+    const int32_t
+        *token;         /* [n_tok]; -1 - i: the token that row i of the last sample drew (not yet known to the host) */
+    const int32_t *pos; /* [n_tok] position in the sequence */
     const int32_t *seq_start; /* [n_seq + 1] rows of each sequence */
     const int32_t *seq_len;   /* [n_seq] tokens in the cache after this pass */
     const int32_t *pages;     /* [n_seq][max_pages] */
@@ -38,11 +39,11 @@ typedef struct {
  * and v), and may differ in dtype. */
 typedef struct {
     DType dtype;
-    int rows, cols;          /* [rows][cols], a vector is [1][cols] */
-    const void *data;        /* borrowed only during the call; NULL: dummy, filled by the device */
-    uint64_t dummy_seed;     /* of a dummy */
-    float dummy_std;         /* > 0: normal; 0: uniform in +-1e-3 */
-    int rope_heads;          /* > 0: rows are this many heads whose halves were interleaved by the GGUF converter: undo it */
+    int rows, cols;      /* [rows][cols], a vector is [1][cols] */
+    const void *data;    /* borrowed only during the call; NULL: dummy, filled by the device */
+    uint64_t dummy_seed; /* of a dummy */
+    float dummy_std;     /* > 0: normal; 0: uniform in +-1e-3 */
+    int rope_heads; /* > 0: rows are this many heads whose halves were interleaved by the GGUF converter: undo it */
 } WeightBand;
 
 typedef enum {
@@ -53,25 +54,25 @@ typedef enum {
 
 typedef struct {
     int n_layer, n_kv_head, head_dim;
-    int n_pages;              /* of KV_PAGE_TOKENS tokens */
-    DType dtype;              /* DT_F16, DT_BF16, DT_F32; DT_NONE: the backend's choice */
+    int n_pages; /* of KV_PAGE_TOKENS tokens */
+    DType dtype; /* DT_F16, DT_BF16, DT_F32; DT_NONE: the backend's choice */
 } KvShape;
 
 /* cos and sin are computed from these once per device: inv_freq has been scaled on the host by the model (linear, llama3,
  * yarn, longrope), mscale multiplies both. */
 typedef struct {
-    const float *inv_freq;    /* [rot_dim / 2] */
-    int rot_dim;              /* <= head_dim: the first rot_dim of each head turn, the rest passes */
-    bool interleaved;         /* pairs (2i, 2i+1) instead of (i, i + rot_dim/2) */
+    const float *inv_freq; /* [rot_dim / 2] */
+    int rot_dim;           /* <= head_dim: the first rot_dim of each head turn, the rest passes */
+    bool interleaved;      /* pairs (2i, 2i+1) instead of (i, i + rot_dim/2) */
     float mscale;
 } RopeTable;
 
 typedef struct {
     int n_head, n_kv_head, head_dim;
-    float scale;              /* of q.k */
-    float softcap;            /* > 0: cap * tanh(s / cap) before the softmax */
-    int window;               /* > 0: key j is seen from i only if i - j < window */
-    const Weight *sinks;      /* NULL, or [n_head] logits that join the denominator */
+    float scale;         /* of q.k */
+    float softcap;       /* > 0: cap * tanh(s / cap) before the softmax */
+    int window;          /* > 0: key j is seen from i only if i - j < window */
+    const Weight *sinks; /* NULL, or [n_head] logits that join the denominator */
 } AttnParams;
 
 typedef enum { GLU_SILU, GLU_GELU_TANH, GLU_GELU_ERF } GluAct;
@@ -92,48 +93,48 @@ typedef struct {
 } LogitBias;
 
 typedef struct {
-    float temperature;        /* 0: greedy, ties to the lowest id */
-    float top_p, min_p;       /* 1 and 0: off */
-    int top_k;                /* 0: off */
+    float temperature;                     /* 0: greedy, ties to the lowest id */
+    float top_p, min_p;                    /* 1 and 0: off */
+    int top_k;                             /* 0: off */
     float frequency, presence, repetition; /* 0, 0, 1: off */
-    uint64_t seed;            /* with counter, all the randomness there is */
-    uint64_t counter;         /* output position, so that batching cannot change a draw */
-    const TokenCount *seen;   /* distinct tokens of prompt and output; only kept when a penalty is on */
+    uint64_t seed;                         /* with counter, all the randomness there is */
+    uint64_t counter;                      /* output position, so that batching cannot change a draw */
+    const TokenCount *seen;                /* distinct tokens of prompt and output; only kept when a penalty is on */
     int n_seen;
     const LogitBias *bias;
     int n_bias;
-    const int32_t *banned;    /* ids that may not be drawn (end tokens before min_new_tokens) */
+    const int32_t *banned; /* ids that may not be drawn (end tokens before min_new_tokens) */
     int n_banned;
-    const uint32_t *allowed;  /* NULL, or a bit per id: what a grammar allows */
-    int n_vocab;              /* ids from here on are padding and never drawn */
-    int32_t target;           /* >= 0: draw nothing, give this id's logprob (prompt logprobs) */
+    const uint32_t *allowed; /* NULL, or a bit per id: what a grammar allows */
+    int n_vocab;             /* ids from here on are padding and never drawn */
+    int32_t target;          /* >= 0: draw nothing, give this id's logprob (prompt logprobs) */
     bool want_logprob;
-    int n_top;                /* 0..SAMPLE_TOP_MAX alternatives wanted */
+    int n_top; /* 0..SAMPLE_TOP_MAX alternatives wanted */
 } SampleRow;
 
 typedef struct {
     int32_t token;
-    float logprob;            /* log softmax of the raw logits (before penalties and temperature); as vLLM reports */
+    float logprob; /* log softmax of the raw logits (before penalties and temperature); as vLLM reports */
     int32_t top_id[SAMPLE_TOP_MAX]; /* by falling logprob, ties by id */
     float top_logprob[SAMPLE_TOP_MAX];
 } SampleOut;
 
 typedef struct {
-    int index;                /* which device of its kind */
-    int threads;              /* CPU: workers, 0: all cores */
-    const char *isa;          /* CPU: "auto", "plain", "avx2", "avx512", ... to pin a path in tests */
-    size_t memory_limit;      /* bytes, 0: none stated */
+    int index;           /* which device of its kind */
+    int threads;         /* CPU: workers, 0: all cores */
+    const char *isa;     /* CPU: "auto", "plain", "avx2", "avx512", ... to pin a path in tests */
+    size_t memory_limit; /* bytes, 0: none stated */
 } DeviceOptions;
 
 typedef struct {
-    char name[96];            /* "AMD EPYC ..., avx512" */
+    char name[96]; /* "AMD EPYC ..., avx512" */
     size_t memory_total, memory_free;
 } DeviceInfo;
 
 typedef struct BackendOps {
-    const char *name;         /* "cpu", "cuda", "sim" */
-    DType act;                /* activations: F32 on the CPU, BF16 on CUDA */
-    int (*count)(void);       /* devices there are; 0 when there is no driver */
+    const char *name;   /* "cpu", "cuda", "sim" */
+    DType act;          /* activations: F32 on the CPU, BF16 on CUDA */
+    int (*count)(void); /* devices there are; 0 when there is no driver */
     Status (*open)(const DeviceOptions *o, Device **out, Err *err);
     void (*close)(Device *d); /* NULL is fine; frees all that it owns */
     void (*info)(Device *d, DeviceInfo *out);
@@ -145,32 +146,37 @@ typedef struct BackendOps {
     Status (*kv_cache)(Device *d, KvShape shape, KvCache **out, Err *err);
     size_t (*kv_page_bytes)(const Device *d, KvShape shape); /* all layers, K and V */
     Status (*rope_table)(Device *d, const RopeTable *t, int max_pos, int *handle, Err *err);
-    size_t (*weight_bytes)(const Device *d);                 /* resident so far */
+    size_t (*weight_bytes)(const Device *d); /* resident so far */
 
     /* a step. forward_begin makes the batch's arrays known to the device; tensors are passed with rows = n_tok (or n_logit). */
     void (*forward_begin)(Device *d, const DeviceBatch *b);
     void (*embed)(Device *d, Tensor out, const Weight *table, float scale);
-    void (*norm)(Device *d, Tensor out, Tensor in, const Weight *w, float eps, float w_bias); /* RMS; out = in/rms * (w + w_bias) */
+    void (*norm)(Device *d, Tensor out, Tensor in, const Weight *w, float eps,
+                 float w_bias); /* RMS; out = in/rms * (w + w_bias) */
     /* x += add, then out = norm(x). The common pair, in one pass. */
     void (*add_norm)(Device *d, Tensor x, Tensor out, Tensor add, const Weight *w, float eps, float w_bias);
-    void (*add)(Device *d, Tensor x, Tensor y);              /* x += y */
+    void (*add)(Device *d, Tensor x, Tensor y); /* x += y */
     /* out = in . w^T (+ bias) ; with add: out += . */
     void (*linear)(Device *d, Tensor out, Tensor in, const Weight *w, const Weight *bias, bool add);
     /* RMS norm of each head_dim-wide head in columns [first, first + n_heads * head_dim) */
-    void (*head_norm)(Device *d, Tensor x, int first, int n_heads, int head_dim, const Weight *w, float eps, float w_bias);
+    void (*head_norm)(Device *d, Tensor x, int first, int n_heads, int head_dim, const Weight *w, float eps,
+                      float w_bias);
     void (*rope)(Device *d, Tensor qkv, int n_rot_heads, int head_dim, int table);
-    void (*kv_store)(Device *d, KvCache *kv, int layer, Tensor qkv, int n_head); /* k at column n_head * head_dim, then v */
+    void (*kv_store)(Device *d, KvCache *kv, int layer, Tensor qkv,
+                     int n_head); /* k at column n_head * head_dim, then v */
     void (*attend)(Device *d, Tensor out, Tensor qkv, KvCache *kv, int layer, const AttnParams *p);
     void (*glu)(Device *d, Tensor out, Tensor gate_up, GluAct act); /* out = act(gate) * up; gate is the left half */
-    void (*gather)(Device *d, Tensor out, Tensor in);        /* out row i = in row logit_row[i] */
-    void (*softcap)(Device *d, Tensor logits, float cap);    /* cap * tanh(x / cap); also x * scale when cap < 0: x * -cap */
+    void (*gather)(Device *d, Tensor out, Tensor in);               /* out row i = in row logit_row[i] */
+    void (*softcap)(Device *d, Tensor logits,
+                    float cap); /* cap * tanh(x / cap); also x * scale when cap < 0: x * -cap */
     void (*forward_end)(Device *d);
 
     /* Draws a token for each of n rows of logits ([n][n_vocab], f32). Queued; rows borrowed until sample_wait. */
     void (*sample)(Device *d, Tensor logits, const SampleRow *rows, int n);
-    Status (*sample_wait)(Device *d, SampleOut *out, int n, Err *err); /* the one place an asynchronous fault surfaces */
-    void (*download)(Device *d, void *dst, Tensor src);      /* as f32 [rows][cols]; waits */
-    int64_t (*now_ns)(Device *d); /* NULL: the wall clock. The sim backend's virtual time */
+    Status (*sample_wait)(Device *d, SampleOut *out, int n,
+                          Err *err);                    /* the one place an asynchronous fault surfaces */
+    void (*download)(Device *d, void *dst, Tensor src); /* as f32 [rows][cols]; waits */
+    int64_t (*now_ns)(Device *d);                       /* NULL: the wall clock. The sim backend's virtual time */
 } BackendOps;
 
 /* NULL: no such backend in this build. */

@@ -89,7 +89,8 @@ static Status mark_final(JRun *r, JValue *messages, Str *final)
 
 static Status cut_final(JRun *r, size_t begin, Str final)
 {
-    Str tag = STR(continue_tag), bare = str_trim(tag), text = str_cut(buf_view(r->out), MIN(begin, r->out->n), r->out->n);
+    Str tag = STR(continue_tag), bare = str_trim(tag),
+        text = str_cut(buf_view(r->out), MIN(begin, r->out->n), r->out->n);
     size_t at = str_find(text, bare, 0);
     if (at == SIZE_MAX || str_find(text, str_trim(final), 0) == SIZE_MAX)
         return fail(r->err, E_INVALID, "continue_final_message: the template does not show the last message as it is");

@@ -15,30 +15,30 @@ typedef struct Engine Engine;
 typedef enum { POLICY_FCFS, POLICY_LPM } SchedPolicy;
 
 typedef struct {
-    Model *model;               /* borrowed; must outlive the engine */
+    Model *model; /* borrowed; must outlive the engine */
     SchedPolicy policy;
-    int max_running;            /* sequences at once */
-    int max_queued;             /* jobs waiting; more are refused with E_BUSY. 0: 65536 */
-    int max_batch_tokens;       /* rows of a pass: decode rows plus prefill chunk; <= the model's */
-    int chunk_tokens;           /* longest prefill chunk of one sequence in a pass; <= max_batch_tokens */
+    int max_running;      /* sequences at once */
+    int max_queued;       /* jobs waiting; more are refused with E_BUSY. 0: 65536 */
+    int max_batch_tokens; /* rows of a pass: decode rows plus prefill chunk; <= the model's */
+    int chunk_tokens;     /* longest prefill chunk of one sequence in a pass; <= max_batch_tokens */
     bool use_radix;
-    bool verify;                /* kv_verify after each step: tests */
+    bool verify; /* kv_verify after each step: tests */
 } EngineOptions;
 
 /* How to draw; the defaults are sampling_default(). */
 typedef struct {
     float temperature, top_p, min_p;
-    int top_k;                  /* 0: off */
+    int top_k; /* 0: off */
     float frequency, presence, repetition;
     uint64_t seed;
-    const LogitBias *bias;      /* copied */
+    const LogitBias *bias; /* copied */
     int n_bias;
-    int min_new, max_new;       /* max_new 0: prefill only (fills the cache, gives prompt logprobs) */
-    const int32_t *stop_ids;    /* copied; end the sequence, are not part of the output count's text */
+    int min_new, max_new;    /* max_new 0: prefill only (fills the cache, gives prompt logprobs) */
+    const int32_t *stop_ids; /* copied; end the sequence, are not part of the output count's text */
     int n_stop_ids;
-    bool ignore_eos;            /* stop_ids of the model are ignored by the caller leaving them out; this keeps min/max alone */
-    int n_top_logprobs;         /* -1: no logprobs; 0: chosen token only; up to SAMPLE_TOP_MAX */
-    int prompt_logprobs_from;   /* -1: none; else logprobs of prompt tokens from this position on (position 0 has none:
+    bool ignore_eos;    /* stop_ids of the model are ignored by the caller leaving them out; this keeps min/max alone */
+    int n_top_logprobs; /* -1: no logprobs; 0: chosen token only; up to SAMPLE_TOP_MAX */
+    int prompt_logprobs_from; /* -1: none; else logprobs of prompt tokens from this position on (position 0 has none:
                                    nothing comes before it); their EV_PROMPT_LOGPROBS come in order, before the first EV_TOKEN */
 } Sampling;
 
@@ -51,29 +51,29 @@ typedef struct {
     EventKind kind;
     uint64_t job;
     /* EV_STARTED */
-    int n_prompt, n_cached;     /* prompt tokens found in the tree */
+    int n_prompt, n_cached; /* prompt tokens found in the tree */
     /* EV_TOKEN; EV_PROMPT_LOGPROBS gives position `index` of the prompt */
-    int index;                  /* of the output token, from 0 */
+    int index; /* of the output token, from 0 */
     int32_t token;
-    float logprob;              /* valid if asked for */
+    float logprob; /* valid if asked for */
     int n_top;
-    const int32_t *top_id;      /* borrowed during the call */
+    const int32_t *top_id; /* borrowed during the call */
     const float *top_logprob;
     /* EV_END: always last, exactly once. The stop id itself is drawn and counted in n_out, but has no EV_TOKEN: its index,
      * token, logprob and alternatives come here. engine_stop and a stop id of none give matched -1. */
     EndReason reason;
-    int32_t matched;            /* END_STOP: the stop id */
+    int32_t matched; /* END_STOP: the stop id */
     int n_out, n_preempted;
-    const char *message;        /* END_FAILED */
+    const char *message; /* END_FAILED */
 } Event;
 
 typedef struct {
-    const int32_t *prompt;      /* copied by engine_submit */
-    int n_prompt;               /* >= 1 */
+    const int32_t *prompt; /* copied by engine_submit */
+    int n_prompt;          /* >= 1 */
     Sampling sampling;
-    uint64_t salt;              /* cache salt: jobs of different salts never share pages */
-    int priority;               /* higher runs first */
-    int64_t deadline_ns;        /* on the model's clock; 0: none */
+    uint64_t salt;                               /* cache salt: jobs of different salts never share pages */
+    int priority;                                /* higher runs first */
+    int64_t deadline_ns;                         /* on the model's clock; 0: none */
     void (*on_event)(void *ctx, const Event *e); /* engine thread: hand over and return */
     void *ctx;
 } Job;
@@ -84,23 +84,23 @@ typedef struct {
     uint64_t steps, prefill_tokens, decode_tokens, cached_tokens, prompt_tokens;
     uint64_t jobs_done, jobs_cancelled, jobs_failed, preemptions;
     int64_t busy_ns, sched_ns, prefill_ns, decode_ns; /* where time went; a mixed pass is split by rows */
-    double tok_s;               /* of decode, over the last second or so */
+    double tok_s;                                     /* of decode, over the last second or so */
 } EngineStats;
 
 Status engine_open(const EngineOptions *o, Engine **out, Err *err); /* starts nothing */
-Status engine_start(Engine *e, Err *err);          /* its own thread runs the loop */
-bool engine_step(Engine *e);                       /* or: the caller's thread, one step; false: nothing to do */
-void engine_close(Engine *e);                      /* cancels what runs, joins the thread; NULL is fine */
+Status engine_start(Engine *e, Err *err);                           /* its own thread runs the loop */
+bool engine_step(Engine *e);  /* or: the caller's thread, one step; false: nothing to do */
+void engine_close(Engine *e); /* cancels what runs, joins the thread; NULL is fine */
 
 /* Any thread. E_INVALID: the job can never run (too long, bad id ...), with the sentence for the client; E_BUSY: queue full. */
 Status engine_submit(Engine *e, const Job *job, uint64_t *id, Err *err);
-void engine_cancel(Engine *e, uint64_t id);        /* any thread; unknown and finished ids are fine */
+void engine_cancel(Engine *e, uint64_t id); /* any thread; unknown and finished ids are fine */
 /* Ends the job as END_STOP from outside (a stop string was seen); tokens drawn since are dropped. Any thread. */
 void engine_stop(Engine *e, uint64_t id);
-void engine_cancel_all(Engine *e);                 /* any thread */
+void engine_cancel_all(Engine *e); /* any thread */
 /* Any thread; waits up to timeout_ms for the engine to be idle. E_BUSY: requests are running. */
 Status engine_flush_cache(Engine *e, int timeout_ms, Err *err);
-void engine_stats(Engine *e, EngineStats *out);    /* any thread: a snapshot of the last step */
-void engine_verify(Engine *e);                     /* engine thread or a stopped engine: CHECKs pages and sequences */
+void engine_stats(Engine *e, EngineStats *out); /* any thread: a snapshot of the last step */
+void engine_verify(Engine *e);                  /* engine thread or a stopped engine: CHECKs pages and sequences */
 
 #endif

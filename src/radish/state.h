@@ -41,8 +41,8 @@ typedef struct {
     char **stop; /* stop strings, for RadishEvent.matched_stop */
     int n_stop;
     int n_out;
-    int32_t first_id;    /* of the prompt, if its logprobs are wanted from the start: it has none itself; else -1 */
-    bool stopped; /* a stop string was matched and END reported: what still comes is dropped */
+    int32_t first_id; /* of the prompt, if its logprobs are wanted from the start: it has none itself; else -1 */
+    bool stopped;     /* a stop string was matched and END reported: what still comes is dropped */
     Arena *arena;
 } Request;
 

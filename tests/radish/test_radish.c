@@ -249,8 +249,8 @@ static void test_example(void **state)
     (void)state;
     const char *build = getenv("RADISH_BUILD");
     char command[3000], answer[4096] = "";
-    snprintf(command, sizeof command, "%s/bin/example_ask %s 'What is 2+2?' 2>&1",
-             build ? build : "build/release", model_path);
+    snprintf(command, sizeof command, "%s/bin/example_ask %s 'What is 2+2?' 2>&1", build ? build : "build/release",
+             model_path);
     FILE *p = popen(command, "r");
     assert_non_null(p);
     size_t n = fread(answer, 1, sizeof answer - 1, p);
