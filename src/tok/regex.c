@@ -4,6 +4,7 @@
  * with, so classes are rewritten before compiling: \s becomes the White_Space characters, and \p{L} and the other
  * categories get the ranges that were assigned after Unicode 14 (uni_news). PCRE2 keeps nothing of a match in the
  * pattern, so one Regex serves all threads; match data is made per search from the heap, which is cheap beside the search.
+ * ^ and $ stand at line ends too, as in Ruby's syntax, which these patterns are written in.
  * Limits: PATTERN_MAX bytes of pattern, and MATCH_LIMIT steps, after which the text counts as not matching. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -34,14 +35,20 @@ static unsigned bits_of(Str name)
     return 0;
 }
 
+/* The characters of a class that PCRE2 may not know yet. */
+static void add_news(Buf *out, unsigned bits)
+{
+    for (size_t i = 0; bits && i < uni_n_news; i++)
+        if (uni_class(uni_news[i][0]) & bits) buf_printf(out, "\\x{%x}-\\x{%x}", uni_news[i][0], uni_news[i][1]);
+}
+
 /* The text of \p{name} with the characters PCRE2 may not know yet; brackets round it outside of a class. */
 static void add_property(Buf *out, Str name, bool in_class)
 {
     unsigned bits = bits_of(name);
     if (!in_class) buf_char(out, '[');
     buf_printf(out, "\\p{%.*s}", STR_FMT(name));
-    for (size_t i = 0; bits && i < uni_n_news; i++)
-        if (uni_class(uni_news[i][0]) & bits) buf_printf(out, "\\x{%x}-\\x{%x}", uni_news[i][0], uni_news[i][1]);
+    add_news(out, bits);
     if (!in_class) buf_char(out, ']');
 }
 
@@ -54,7 +61,15 @@ static size_t rewrite_escape(Str s, size_t i, bool in_class, Buf *out)
         add_property(out, str_cut(s, i + 3, close), in_class);
         return close + 1;
     }
-    if (c == 's')
+    if (c == 'w' || (c == 'W' && !in_class)) {
+        buf_printf(out, in_class ? "" : c == 'w' ? "[" : "[^");
+        buf_printf(out, "\\p{Alphabetic}\\p{M}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe");
+        add_property(out, STR("Nd"), true);
+        add_news(out, UNI_WORD);
+        if (!in_class) buf_char(out, ']');
+    } else if (c == 'd')
+        add_property(out, STR("Nd"), in_class);
+    else if (c == 's')
         buf_printf(out, in_class ? "%s" : "[%s]", SPACES);
     else if (c == 'S' && !in_class)
         buf_printf(out, "[^%s]", SPACES);
@@ -98,7 +113,7 @@ Regex *regex_new(Str pattern, Err *err)
     rewrite(pattern, &text);
     int code;
     PCRE2_SIZE at;
-    uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_NEVER_BACKSLASH_C;
+    uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_NEVER_BACKSLASH_C | PCRE2_MULTILINE;
     pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)text.p, text.n, options, &code, &at, NULL);
     buf_free(&text);
     if (!compiled) {
