@@ -132,11 +132,38 @@ void tok_stream_push(TokStream *s, int32_t id, Buf *out)
     s->last = id;
 }
 
+/* The outputs of all ids in a row, as they are. False if this tokenizer has more to do than that. */
+static bool decode_plain(const Tokenizer *t, const int32_t *ids, size_t n, bool skip_special, Buf *out)
+{
+    const Decoder *d = &t->dec;
+    uint8_t unwanted = skip_special ? PIECE_SPECIAL : 0;
+    if ((d->kind != DEC_BYTES && d->kind != DEC_PIECES) || d->space_between) return false;
+    bool first = true;
+    for (size_t i = 0; i < n; i++) {
+        if ((uint32_t)ids[i] >= (uint32_t)t->n_vocab) continue;
+        const Piece *p = &t->pieces[ids[i]];
+        if (!(p->flags & PIECE_USED) || (p->flags & unwanted)) continue;
+        Str s = first ? first_piece(d, t, ids[i]) : piece_out(t, ids[i]);
+        first = false;
+        if (out->cap - out->n < s.n + 16) buf_reserve(out, s.n + 16 + (n - i) * 4);
+        if (s.n <= 16 && s.p + 16 <= t->blob.p + t->blob.n)
+            memcpy(out->p + out->n, s.p, 16); /* most pieces are shorter; what is too much is written over */
+        else
+            memcpy(out->p + out->n, s.p, s.n);
+        out->n += s.n;
+    }
+    return true;
+}
+
 void tok_decode(const Tokenizer *t, const int32_t *ids, size_t n, bool skip_special, Buf *out)
 {
+    size_t before = out->n;
+    if (decode_plain(t, ids, n, skip_special, out) &&
+        utf8_valid((Str){ out->p ? out->p + before : "", out->n - before }))
+        return;
+    out->n = before; /* a character is broken somewhere, or there are spaces to see to */
     TokStream s;
     tok_stream_init(&s, t, skip_special);
-    buf_reserve(out, n * 5);
     for (size_t i = 0; i < n; i++) tok_stream_push(&s, ids[i], out);
     tok_stream_end(&s, out);
 }
