@@ -19,7 +19,8 @@ enum { SUGGESTIONS = 32, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 <<
 /* Everything that we call, by name. */
 #define FUNCTIONS(F)                                                                                                   \
     F(Create)                                                                                                          \
-    F(Destroy) F(GetVersion) F(Matmul) F(MatmulAlgoGetHeuristic) F(MatmulAlgoCheck) F(MatmulDescInit_internal)         \
+    F(Destroy)                                                                                                         \
+    F(GetVersion) F(Matmul) F(MatmulAlgoGetHeuristic) F(MatmulAlgoCheck) F(MatmulDescInit_internal)                    \
         F(MatmulDescSetAttribute) F(MatrixLayoutInit_internal) F(MatmulPreferenceInit_internal)                        \
             F(MatmulPreferenceSetAttribute)
 
