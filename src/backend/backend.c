@@ -1,10 +1,13 @@
 /* backend.c - the list of backends, best first. Adding one is adding two lines here and a folder beside this file. */
 #include "backend/backend.h"
 
+#include "backend/sim/sim.h"
+
 extern const BackendOps backend_cpu;
 
 const BackendOps *const backends[] = {
     &backend_cpu,
+    &backend_sim,
     NULL,
 };
 
