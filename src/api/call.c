@@ -170,6 +170,7 @@ static void take_token(Choice *h, const RadishEvent *e)
 {
     const Format *f = h->call->format;
     ids_push(&h->ids, e->token);
+    atomic_fetch_add(&h->call->server->n_output_tokens, 1);
     if (f->token && h->prompt->top >= 0 && !atomic_load(&h->call->gone)) f->token(h, e);
 }
 
@@ -214,6 +215,8 @@ static void on_event(void *choice, const RadishEvent *e)
     case RADISH_EV_STARTED:
         h->n_prompt = e->n_prompt;
         h->n_cached = e->n_cached;
+        atomic_fetch_add(&c->server->n_prompt_tokens, (uint64_t)e->n_prompt);
+        atomic_fetch_add(&c->server->n_cached_tokens, (uint64_t)e->n_cached);
         first_position(h);
         break;
     case RADISH_EV_PROMPT_LOGPROB:

@@ -34,8 +34,9 @@ struct Server {
     uint64_t id_seed;
     atomic_uint_fast64_t n_ids;
     atomic_uint_fast64_t n_requests, n_aborted, n_refused; /* for /metrics */
-    atomic_size_t queued_bytes;                            /* of bodies waiting for a text thread */
-    pthread_mutex_t lock;                                  /* of the list of calls */
+    atomic_uint_fast64_t n_prompt_tokens, n_cached_tokens, n_output_tokens;
+    atomic_size_t queued_bytes; /* of bodies waiting for a text thread */
+    pthread_mutex_t lock;       /* of the list of calls */
     pthread_cond_t idle;
     Call *calls;
     /* /health: I/O thread only */

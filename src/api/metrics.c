@@ -33,10 +33,12 @@ static void metrics(Server *s, const HttpRequest *q, HttpReply *r)
     (void)q;
     radish_stats(s->radish, &t);
     int used = MAX(t.kv_pages - t.kv_pages_free - t.kv_pages_cached, 0);
+    uint64_t prompt = atomic_load(&s->n_prompt_tokens), cached = atomic_load(&s->n_cached_tokens);
     const Metric list[] = {
-        { "prompt_tokens_total", "counter", "Prompt tokens of admitted requests.", (double)t.prompt_tokens },
-        { "cached_tokens_total", "counter", "Prompt tokens found in the prefix cache.", (double)t.cached_tokens },
-        { "generation_tokens_total", "counter", "Tokens drawn.", (double)t.output_tokens },
+        { "prompt_tokens_total", "counter", "Prompt tokens of admitted requests.", (double)prompt },
+        { "cached_tokens_total", "counter", "Prompt tokens found in the prefix cache.", (double)cached },
+        { "generation_tokens_total", "counter", "Tokens drawn.",
+          (double)atomic_load(&s->n_output_tokens) },
         { "num_requests_total", "counter", "Requests received that make tokens.", (double)atomic_load(&s->n_requests) },
         { "num_refused_requests_total", "counter", "Requests answered with an error.",
           (double)atomic_load(&s->n_refused) },
@@ -51,7 +53,7 @@ static void metrics(Server *s, const HttpRequest *q, HttpReply *r)
         { "token_usage", "gauge", "Share of the KV cache held by running sequences.",
           t.kv_pages ? (double)used / t.kv_pages : 0 },
         { "cache_hit_rate", "gauge", "Cached share of all prompt tokens.",
-          t.prompt_tokens ? (double)t.cached_tokens / (double)t.prompt_tokens : 0 },
+          prompt ? (double)cached / (double)prompt : 0 },
         { "gen_throughput", "gauge", "Tokens drawn per second, lately.", t.tokens_per_s },
         { "num_connections", "gauge", "Open HTTP connections.", http_connections(s->http) },
     };
