@@ -130,8 +130,9 @@ static Str collapse(Str s, Buf *out)
     buf_clear(out);
     for (size_t i = 0; i < s.n; i++)
         if (s.p[i] != ' ' || (out->n && out->p[out->n - 1] != ' ')) buf_char(out, s.p[i]);
-    if (out->n && out->p[out->n - 1] == ' ') out->n--;
-    return buf_view(out);
+    Str made = buf_view(out); /* at the end, what looks like an escaped space goes too */
+    while (str_ends(made, STR(" ")) || str_ends(made, STR("\xE2\x96\x81"))) made.n -= made.p[made.n - 1] == ' ' ? 1 : 3;
+    return made;
 }
 
 /* ---- BERT ---- */

@@ -3,11 +3,14 @@
 Face's `tokenizers` (0.23.3) makes of each text: [ids], or [ids, ids with specials and post-processor] where these differ;
 and what every third text's last ids decode to.
 
-Usage: make_golden.py      (needs tokenizers)
+Also NAME.model: small SentencePiece models, with sentencepiece's (0.2.3) ids, which has no specials in texts.
+
+Usage: make_golden.py      (needs tokenizers and sentencepiece)
 """
 import json
 import pathlib
 
+import sentencepiece
 import tiny
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "data" / "tok"
@@ -25,6 +28,13 @@ def golden(t, text):
     return [plain] if plain == special else [plain, special]
 
 
+def sentencepiece_models(texts):
+    for name, options in tiny.sentencepiece_options().items():
+        tiny.train_sentencepiece(OUT / f"{name}.model", options)
+        model = sentencepiece.SentencePieceProcessor(model_file=str(OUT / f"{name}.model"))
+        (OUT / f"{name}.ids.json").write_text(compact({"ids": [[model.encode(s)] for s in texts], "decoded": []}))
+
+
 def main():
     texts = list(dict.fromkeys(tiny.strings()))
     (OUT / "texts.json").write_text(compact(texts))
@@ -35,6 +45,7 @@ def main():
         ids = [golden(t, s) for s in texts]
         decoded = [t.decode(i[-1], skip_special_tokens=False) if i[-1] else "" for i in ids[::3]]
         (OUT / f"{name}.ids.json").write_text(compact({"ids": ids, "decoded": decoded}))
+    sentencepiece_models(texts)
     size = sum(p.stat().st_size for p in OUT.iterdir())
     print(len(texts), "texts,", size, "bytes")
 

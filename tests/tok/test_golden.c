@@ -53,7 +53,7 @@ static void show(const char *name, const char *what, const json_t *text, const j
     buf_free(&b);
 }
 
-static size_t check_ids(const char *name, const Tokenizer *t, const json_t *texts, const json_t *all)
+static size_t check_ids(const char *name, const Tokenizer *t, const json_t *texts, const json_t *all, bool plain_only)
 {
     size_t i, bad = 0;
     const json_t *text;
@@ -64,6 +64,7 @@ static size_t check_ids(const char *name, const Tokenizer *t, const json_t *text
         const json_t *special = json_array_get(want, json_array_size(want) - 1);
         ids_of(t, text, 0, &got);
         if (!same_ids(plain, &got) && ++bad < 4) show(name, "ids", text, plain, &got);
+        if (plain_only) continue;
         ids_of(t, text, TOK_SPECIALS | TOK_ADD_BOS, &got);
         if (!same_ids(special, &got) && ++bad < 4) show(name, "ids with specials", text, special, &got);
     }
@@ -102,13 +103,15 @@ static size_t check_tokenizer(const char *name, const json_t *texts)
 {
     char path[1000];
     snprintf(path, sizeof path, RADISH_TESTS "/data/tok/%s.json", name);
+    bool model = !file_exists(path); /* SentencePiece's own files: its ids, without specials */
+    if (model) snprintf(path, sizeof path, RADISH_TESTS "/data/tok/%s.model", name);
     Tokenizer *t = open_or_fail(path);
     snprintf(path, sizeof path, RADISH_TESTS "/data/tok/%s.ids.json", name);
     json_t *want = json_load_file(path, JSON_ALLOW_NUL, NULL);
     assert_non_null(want);
     const json_t *ids = json_object_get(want, "ids");
     assert_int_equal(json_array_size(ids), json_array_size(texts));
-    size_t bad = check_ids(name, t, texts, ids) + check_decoded(name, t, ids, json_object_get(want, "decoded"));
+    size_t bad = check_ids(name, t, texts, ids, model) + check_decoded(name, t, ids, json_object_get(want, "decoded"));
     if (bad) printf("%s: %zu differences\n", name, bad);
     json_decref(want);
     tok_close(t);
