@@ -341,8 +341,7 @@ static void pack_band(Linear *l, const WeightBand *from, Band *to)
         pack_worker(&p, 0, 1);
         return;
     }
-    pool_next_reset(l->pool, COUNTER_ITEMS);
-    pool_run(l->pool, pack_worker, &p);
+    pool_share(l->pool, pack_worker, &p);
 }
 
 static int find_form(Weight *w, ActForm f)
@@ -581,17 +580,20 @@ static bool next_run(const Product *p, int n, int *begin, int *end)
     return pool_next(p->l->pool, COUNTER_ITEMS, n, run, begin, end);
 }
 
+static void tile_worker(void *arg, int worker, int n_workers)
+{
+    (void)worker, (void)n_workers;
+    Product *p = arg;
+    int begin = 0, end = 0;
+    while (pool_next(p->l->pool, COUNTER_PACK, p->n_tiles * p->w->n_forms, 1, &begin, &end)) pack_tile(p, begin);
+}
+
 static void product_worker(void *arg, int worker, int n_workers)
 {
     (void)n_workers;
     Product *p = arg;
     int begin = 0, end = 0;
-    if (!p->packed) {
-        while (pool_next(p->l->pool, COUNTER_PACK, p->n_tiles * p->w->n_forms, 1, &begin, &end)) pack_tile(p, begin);
-        pool_barrier(p->l->pool);
-    }
     float *carry = p->l->carry + (size_t)worker * p->l->carry_floats;
-    begin = end = 0;
     while (next_run(p, p->n_blocks * p->w->n_items, &begin, &end)) {
         for (int i = begin; i < end; i++) run_item(p, i, carry);
     }
@@ -600,9 +602,8 @@ static void product_worker(void *arg, int worker, int n_workers)
 static void run_chunk(Product *p)
 {
     if (p->l->pool) {
-        pool_next_reset(p->l->pool, COUNTER_PACK);
-        pool_next_reset(p->l->pool, COUNTER_ITEMS);
-        pool_run(p->l->pool, product_worker, p);
+        if (!p->packed) pool_share(p->l->pool, tile_worker, p);
+        pool_share(p->l->pool, product_worker, p);
     } else {
         product_worker(p, 0, 1);
     }
