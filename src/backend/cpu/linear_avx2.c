@@ -188,6 +188,13 @@ INLINE __m256i numbers(Form f, const uint8_t *w, int part, int g)
     return v;
 }
 
+/* Bytes that the kernels will want soon; an address past the weights does no harm. */
+INLINE void fetch(const uint8_t *w, int bytes)
+{
+    UNROLL
+    for (int i = 0; i < bytes / 64; i++) _mm_prefetch((const char *)w + FETCH_AHEAD + 64 * i, _MM_HINT_T0);
+}
+
 /* Adds the integer sums of 16 columns (groups g0..g0+3) to z. */
 INLINE void dot_half(Form f, int n, const uint8_t *w, int part, const uint8_t *a, int g0, __m256i *z)
 {
@@ -291,6 +298,7 @@ INLINE void tile_block(Form f, int n, int part, const Tile *t)
         const uint8_t *header = w;
         w += f.header;
         for (int b = 0; b < MIN(left, f.unit_blocks); b++) {
+            if (t->fetch && part == 0) fetch(w, f.block);
             if (f.scale == SCALE_K16)
                 block_halves(f, n, w, header, part, b, a, acc);
             else
@@ -335,6 +343,7 @@ INLINE void tile_float(PanelKind k, int n, int part, const Tile *t)
     }
     const uint8_t *w = t->w + 2 * lane * part, *a = t->act;
     for (int b = 0; b < t->n_blocks; b++) {
+        if (t->fetch && part == 0) fetch(w, 128);
         UNROLL
         for (int i = 0; i < 2 * n; i++) acc[i] = step(k, w + lane * (i % 2), a + 4 * (i / 2), acc[i]);
         w += block;

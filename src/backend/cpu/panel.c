@@ -61,7 +61,8 @@ size_t panel_at(const PanelInfo *p, int i)
 /* ---- taking the file's blocks apart ---- */
 
 typedef struct {
-    uint8_t q[SUPER_COLS];
+    uint8_t q[SUPER_COLS];  /* of 5-bit formats the low 4 bits */
+    uint32_t fifth[8];      /* their fifth bits, block by block */
     uint16_t d, m;          /* f16: scale, and the minimum or the scale of the minima */
     uint8_t sc[16], mn[16]; /* of K-quants, per block or half block; sc may be signed */
 } Split;
@@ -85,6 +86,12 @@ static void put_u32(uint8_t *p, uint32_t v)
     memcpy(p, &v, 4);
 }
 
+/* The lowest bit of each byte, side by side in bits 0..3: the product moves byte i's bit to bit 24 + i. */
+static uint32_t gather_bits(uint32_t w)
+{
+    return (w & 0x01010101u) * 0x01020408u >> 24 & 15;
+}
+
 /* 16 bytes of nibbles: low ones are columns 0..15, high ones 16..31. */
 static void split_nibbles(const uint8_t *b, uint8_t *q)
 {
@@ -92,11 +99,6 @@ static void split_nibbles(const uint8_t *b, uint8_t *q)
         q[j] = b[j] & 15;
         q[j + 16] = b[j] >> 4;
     }
-}
-
-static void add_fifth_bits(uint32_t bits, uint8_t *q)
-{
-    for (int j = 0; j < 32; j++) q[j] |= (uint8_t)((bits >> j & 1) << 4);
 }
 
 static void split_f16(PanelKind k, const uint8_t *b, Split *s)
@@ -113,7 +115,7 @@ static void split_f16(PanelKind k, const uint8_t *b, Split *s)
         return;
     }
     split_nibbles(b + (p->bits == 5 ? 4 : 0), s->q);
-    if (p->bits == 5) add_fifth_bits(u32_at(b), s->q);
+    if (p->bits == 5) s->fifth[0] = u32_at(b);
 }
 
 /* The 6-bit scales and minima of Q4_K and Q5_K. */
@@ -140,9 +142,10 @@ static void split_q45_k(const uint8_t *b, bool five, Split *s)
             q[l + 32] = qs[32 * g + l] >> 4;
         }
         if (!five) continue;
-        for (int l = 0; l < 32; l++) {
-            q[l] |= (uint8_t)((high[l] >> (2 * g) & 1) << 4);
-            q[l + 32] |= (uint8_t)((high[l] >> (2 * g + 1) & 1) << 4);
+        for (int side = 0; side < 2; side++) {
+            uint32_t *bits = &s->fifth[2 * g + side];
+            *bits = 0;
+            for (int w = 0; w < GROUPS; w++) *bits |= gather_bits(u32_at(high + 4 * w) >> (2 * g + side)) << (4 * w);
         }
     }
 }
@@ -237,17 +240,11 @@ static void split(PanelKind k, const uint8_t *b, Split *s)
 
 /* ---- the panel's fields ---- */
 
-/* The lowest bit of each byte, side by side in bits 0..3: the product moves byte i's bit to bit 24 + i. */
-static uint32_t gather_bits(uint32_t w)
-{
-    return (w & 0x01010101u) * 0x01020408u >> 24 & 15;
-}
-
-/* One row of a block of 32 columns. */
-static void put_numbers(int bits, const uint8_t *q, int r, uint8_t *block)
+/* Block i of a Split, as row r of a block of the panel. */
+static void put_numbers(int bits, const Split *s, int i, int r, uint8_t *block)
 {
     uint32_t w[GROUPS];
-    memcpy(w, q, sizeof w);
+    memcpy(w, s->q + 32 * i, sizeof w);
     uint8_t *words = block + 4 * r, *high = block + 256;
     if (bits == 8) {
         for (int g = 0; g < 8; g++) put_u32(words + 64 * g, w[g]);
@@ -257,7 +254,7 @@ static void put_numbers(int bits, const uint8_t *q, int r, uint8_t *block)
         put_u32(words + 64 * g, (w[g] & 0x0f0f0f0fu) | (w[g + 4] & 0x0f0f0f0fu) << 4);
     }
     if (bits == 5) {
-        for (int g = 0; g < 8; g++) high[8 * g + r / 2] |= (uint8_t)(gather_bits(w[g] >> 4) << (4 * (r % 2)));
+        for (int g = 0; g < 8; g++) high[8 * g + r / 2] |= (uint8_t)((s->fifth[i] >> (4 * g) & 15) << (4 * (r % 2)));
     }
     if (bits == 6) {
         for (int h = 0; h < 2; h++) {
@@ -310,23 +307,69 @@ static void put_scales(const PanelInfo *p, const Split *s, int i, int r, uint8_t
     }
 }
 
-static void pack_blocks(PanelKind k, const void *const *rows, int cols, uint8_t *panel)
+/* Blocks [from, to) of one row. */
+static void pack_row_blocks(PanelKind k, const uint8_t *row, int r, int from, int to, uint8_t *panel)
 {
     const PanelInfo *p = &kinds[k];
-    int step = split_blocks(p), n = cols / BLOCK_COLS;
+    int step = split_blocks(p);
     size_t file_bytes = (size_t)quant_info(p->dtype)->block_bytes;
     Split s;
-    for (int b = 0; b < n; b += step) {
+    for (int b = from; b < to; b += step) {
         int in_unit = b % p->unit_blocks;
         uint8_t *header = panel + panel_at(p, b - in_unit);
         uint8_t *numbers = header + p->header + (size_t)in_unit * (size_t)p->block;
-        for (int r = 0; r < p->rows; r++) {
-            if (!rows[r]) continue;
-            split(k, (const uint8_t *)rows[r] + (size_t)(b / step) * file_bytes, &s);
-            put_scales(p, &s, in_unit, r, header);
-            for (int i = 0; i < step; i++)
-                put_numbers(p->bits, s.q + 32 * i, r, numbers + (size_t)i * (size_t)p->block);
+        split(k, row + (size_t)(b / step) * file_bytes, &s);
+        put_scales(p, &s, in_unit, r, header);
+        for (int i = 0; i < step; i++) put_numbers(p->bits, &s, i, r, numbers + (size_t)i * (size_t)p->block);
+    }
+}
+
+/* In steps whose part of the panel stays in the cache, and whose part of a row is long enough to be fetched ahead. */
+static void pack_blocks(PanelKind k, const void *const *rows, int cols, uint8_t *panel)
+{
+    enum { STEP = 64 };
+    int n = cols / BLOCK_COLS;
+    for (int from = 0; from < n; from += STEP) {
+        for (int r = 0; r < PANEL_ROWS_BLOCK; r++) {
+            if (rows[r]) pack_row_blocks(k, rows[r], r, from, MIN(from + STEP, n), panel);
         }
+    }
+}
+
+/* Columns [from, to) of 32 rows. Words of 4 bytes (a float, or two bf16) or 2 (an f16) change places. */
+static void turn_words(const void *const *rows, size_t from, size_t to, uint8_t *panel)
+{
+    for (int r = 0; r < PANEL_ROWS_FLOAT; r++) {
+        const uint8_t *row = rows[r];
+        if (!row) continue;
+        for (size_t c = from; c < to; c++) memcpy(panel + 128 * c + 4 * r, row + 4 * c, 4);
+    }
+}
+
+static void turn_halves(const void *const *rows, size_t from, size_t to, uint8_t *panel)
+{
+    for (int r = 0; r < PANEL_ROWS_FLOAT; r++) {
+        const uint8_t *row = rows[r];
+        if (!row) continue;
+        for (size_t c = from; c < to; c++) memcpy(panel + 64 * c + 2 * r, row + 2 * c, 2);
+    }
+}
+
+/* In steps, as pack_blocks. */
+static void pack_16bit(PanelKind k, const void *const *rows, int cols, uint8_t *panel)
+{
+    enum { STEP = 256 };
+    size_t words = (size_t)(k == PANEL_BF16 ? cols / 2 : cols);
+    for (size_t from = 0; from < words; from += STEP) {
+        size_t to = MIN(from + STEP, words);
+        if (k == PANEL_BF16)
+            turn_words(rows, from, to, panel);
+        else
+            turn_halves(rows, from, to, panel);
+    }
+    if (k == PANEL_F16 || cols % 2 == 0) return;
+    for (int r = 0; r < PANEL_ROWS_FLOAT; r++) { /* the last column of an odd number, beside a zero */
+        if (rows[r]) memcpy(panel + 128 * words + 4 * r, (const uint8_t *)rows[r] + 4 * words, 2);
     }
 }
 
@@ -339,25 +382,12 @@ static void pack_f32(DType t, const void *const *rows, int cols, float *tmp, uin
     }
 }
 
-/* cols_step columns of a row side by side: 1 for f16, 2 for bf16. */
-static void pack_16bit(int cols_step, const void *const *rows, int cols, uint8_t *panel)
-{
-    for (int r = 0; r < PANEL_ROWS_FLOAT; r++) {
-        if (!rows[r]) continue;
-        const uint8_t *row = rows[r];
-        for (int c = 0; c < cols; c++) {
-            size_t block = (size_t)(c / cols_step) * 64 * (size_t)cols_step;
-            memcpy(panel + block + 2 * (r * cols_step + c % cols_step), row + 2 * (size_t)c, 2);
-        }
-    }
-}
-
 void panel_pack(PanelKind k, DType t, const void *const *rows, int cols, float *tmp, uint8_t *panel)
 {
     if (k == PANEL_F32)
         pack_f32(t, rows, cols, tmp, panel);
     else if (k == PANEL_F16 || k == PANEL_BF16)
-        pack_16bit(kinds[k].cols, rows, cols, panel);
+        pack_16bit(k, rows, cols, panel);
     else
         pack_blocks(k, rows, cols, panel);
 }
