@@ -473,9 +473,13 @@ void call_usage_json(Buf *out, const Call *c, int first, int n)
         prompt += MAX(h->n_prompt, h->prompt->n_ids);
         cached += h->n_cached;
     }
-    buf_printf(out,
-               "{\"prompt_tokens\":%lld,\"total_tokens\":%lld,\"completion_tokens\":%lld,\"prompt_tokens_details\":",
-               (long long)prompt, (long long)(prompt + drawn), (long long)drawn);
+    buf_str(out, STR("{\"prompt_tokens\":"));
+    jsonw_i64(out, prompt);
+    buf_str(out, STR(",\"total_tokens\":"));
+    jsonw_i64(out, prompt + drawn);
+    buf_str(out, STR(",\"completion_tokens\":"));
+    jsonw_i64(out, drawn);
+    buf_str(out, STR(",\"prompt_tokens_details\":"));
     if (c->server->o.cache_report) {
         buf_printf(out, "{\"cached_tokens\":%lld}", (long long)cached);
     } else {

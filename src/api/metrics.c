@@ -37,8 +37,7 @@ static void metrics(Server *s, const HttpRequest *q, HttpReply *r)
     const Metric list[] = {
         { "prompt_tokens_total", "counter", "Prompt tokens of admitted requests.", (double)prompt },
         { "cached_tokens_total", "counter", "Prompt tokens found in the prefix cache.", (double)cached },
-        { "generation_tokens_total", "counter", "Tokens drawn.",
-          (double)atomic_load(&s->n_output_tokens) },
+        { "generation_tokens_total", "counter", "Tokens drawn.", (double)atomic_load(&s->n_output_tokens) },
         { "num_requests_total", "counter", "Requests received that make tokens.", (double)atomic_load(&s->n_requests) },
         { "num_refused_requests_total", "counter", "Requests answered with an error.",
           (double)atomic_load(&s->n_refused) },

@@ -567,7 +567,7 @@ static void socket_options(int fd)
 static Status listen_on(Http *h, Err *err)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
-    struct sockaddr_storage a;
+    struct sockaddr_storage a = { 0 };
     socklen_t n = sizeof a;
     char port[12];
     snprintf(port, sizeof port, "%d", h->o.port);
