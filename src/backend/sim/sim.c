@@ -37,6 +37,10 @@ struct Device {
     double pass_ns; /* of the running pass, so far */
     uint64_t n_passes;
     DeviceBatch batch;
+    struct {
+        int window; /* -1: not summed yet */
+        double read, products;
+    } attention;        /* sums over the batch's sequences, for layers of one window */
     uint64_t *row_hash; /* [n_rows_max] */
     int32_t *drawn;     /* [n_rows_max] by the last sample */
     SampleOut *out;     /* [n_rows_max] */
@@ -212,6 +216,7 @@ static void sim_forward_begin(Device *d, const DeviceBatch *b)
 {
     CHECK(b->n_tok <= d->n_rows_max && b->n_logit <= d->n_rows_max);
     d->batch = *b;
+    d->attention.window = -1;
     d->pass_ns += (double)d->config.pass_ns;
 }
 
@@ -363,20 +368,31 @@ static void sim_kv_store(Device *d, KvCache *kv, int layer, Tensor qkv, int n_he
     for (int seq = 0; seq < d->batch.n_seq; seq++) store_seq(d, kv, seq);
 }
 
-static void sim_attend(Device *d, Tensor out, Tensor qkv, KvCache *kv, int layer, const AttnParams *p)
+/* Positions read, and products of a row with a position. */
+static void sum_attention(Device *d, int window)
 {
-    (void)qkv;
     const DeviceBatch *b = &d->batch;
     double read = 0, products = 0;
     for (int seq = 0; seq < b->n_seq; seq++) {
         int rows = b->seq_start[seq + 1] - b->seq_start[seq], seen = b->seq_len[seq];
-        if (p->window > 0) seen = MIN(seen, p->window + rows);
+        if (window > 0) seen = MIN(seen, window + rows);
         read += seen;
         products += (double)rows * (seen - (rows - 1) / 2.0);
-        if (layer == 0) check_seq(d, kv, seq);
     }
+    d->attention.window = window;
+    d->attention.read = read;
+    d->attention.products = products;
+}
+
+static void sim_attend(Device *d, Tensor out, Tensor qkv, KvCache *kv, int layer, const AttnParams *p)
+{
+    (void)qkv;
+    if (d->attention.window != p->window) sum_attention(d, p->window);
     double elem = quant_info(kv_dtype(kv->shape))->block_bytes;
-    cost(d, tensor_bytes(out) + read * 2 * p->n_kv_head * p->head_dim * elem, 4 * products * p->n_head * p->head_dim);
+    double bytes = d->attention.read * 2 * p->n_kv_head * p->head_dim * elem;
+    cost(d, tensor_bytes(out) + bytes, 4 * d->attention.products * p->n_head * p->head_dim);
+    if (layer != 0) return;
+    for (int seq = 0; seq < d->batch.n_seq; seq++) check_seq(d, kv, seq);
 }
 
 /* ---- drawing ---- */
