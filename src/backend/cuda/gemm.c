@@ -17,15 +17,14 @@
 enum { SUGGESTIONS = 32, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 << 20 };
 
 /* Everything that we call, by name. */
-#define FUNCTIONS(F)                                                                                                   \
-    F(Create)                                                                                                          \
-    F(Destroy)                                                                                                         \
-    F(GetVersion) F(Matmul) F(MatmulAlgoGetHeuristic) F(MatmulAlgoCheck) F(MatmulDescInit_internal)                    \
-        F(MatmulDescSetAttribute) F(MatrixLayoutInit_internal) F(MatmulPreferenceInit_internal)                        \
-            F(MatmulPreferenceSetAttribute)
+/* clang-format off */
+#define FUNCTIONS(F) \
+    F(Create) F(Destroy) F(GetVersion) F(Matmul) F(MatmulAlgoGetHeuristic) F(MatmulAlgoCheck) F(MatmulDescInit_internal) \
+    F(MatmulDescSetAttribute) F(MatrixLayoutInit_internal) F(MatmulPreferenceInit_internal) F(MatmulPreferenceSetAttribute)
+/* clang-format on */
 
 typedef struct {
-#define F(name) __typeof__(&cublasLt##name) name;
+#define F(name) __typeof__(&cublasLt##name) name; /* NOLINT(bugprone-macro-parentheses): a member's name */
     FUNCTIONS(F)
 #undef F
 } Library;
@@ -253,7 +252,8 @@ static Plan *plan_of(Gemm *g, const GemmShape *s)
         g->n_plans = 0;
     }
     size_t at = hash_bytes(&key, sizeof key, 0) % PLANS_MAX;
-    while (g->plans[at].used && memcmp(&g->plans[at].shape, &key, sizeof key) != 0) at = (at + 1) % PLANS_MAX;
+    while (g->plans[at].used && memcmp(&g->plans[at].shape, &key, sizeof key) != 0) /* NOLINT: both zeroed whole */
+        at = (at + 1) % PLANS_MAX;
     Plan *p = &g->plans[at];
     if (!p->used) {
         p->shape = key;
