@@ -317,7 +317,7 @@ static Status from_root(const json_t *root, const Arch **arch, ModelConfig *out,
     TRY(complete(&s, *arch, out, err));
     /* "not tied" counts only when it is said: a head that is missing then is a damaged file */
     const json_t *tie = json_object_get(s.json, "tie_word_embeddings");
-    out->untied = tie && json_is_false(tie);
+    out->untied = json_is_false(tie);
     return OK;
 }
 
