@@ -11,7 +11,8 @@
 
 enum { ROPE_TABLES_MAX = 16 };
 
-/* K and V of all layers: [layer][page][kv head], each K [head_dim][16] then V [16][dim_pad], see AttnBlock. */
+/* K and V of all layers: [page][layer][kv head], each K [head_dim][16] then V [16][dim_pad], see AttnBlock. Page first, so that
+ * a cache that is mostly empty is mostly untouched: the kernel clears 2 MiB at a first touch. */
 struct KvCache {
     KvShape shape; /* dtype settled */
     int dim_pad;
@@ -62,7 +63,7 @@ static inline float *cpu_row(Tensor t, int row)
 
 static inline char *cpu_kv_at(const KvCache *kv, int layer, int page, int kv_head)
 {
-    size_t at = ((size_t)layer * (size_t)kv->shape.n_pages + (size_t)page) * (size_t)kv->shape.n_kv_head;
+    size_t at = ((size_t)page * (size_t)kv->shape.n_layer + (size_t)layer) * (size_t)kv->shape.n_kv_head;
     return kv->data + (at + (size_t)kv_head) * kv->head_bytes;
 }
 static inline char *cpu_kv_v(const KvCache *kv, char *k)
