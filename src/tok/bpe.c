@@ -107,10 +107,14 @@ static size_t each_cut(Tokenizer *t, const uint32_t *rank, bool add)
     return n;
 }
 
-void bpe_pairs_from_ranks(Tokenizer *t, const uint32_t *rank)
+Status bpe_pairs_from_ranks(Tokenizer *t, const uint32_t *rank, Err *err)
 {
+    for (int32_t id = 0; id < t->n_vocab; id++)
+        if ((t->pieces[id].flags & PIECE_MODEL) && t->pieces[id].n_text > MAX_RANKED)
+            return fail(err, E_LIMIT, "token %d has %d bytes, over %d", id, t->pieces[id].n_text, MAX_RANKED);
     bpe_reserve(&t->bpe, each_cut(t, rank, false));
     each_cut(t, rank, true);
+    return OK;
 }
 
 /* ---- merging ---- */

@@ -3,6 +3,8 @@
  * The blob: u32 size of the trie in bytes, the trie's 32-bit units, then the replacements, each ended by a NUL. A unit
  * holds an offset to its children, a label, and whether a value follows. The longest key at each place is replaced.
  * Units come from outside: every index is checked before it is used. Any thread. */
+#include <utf8proc.h>
+
 #include "base/utf8.h"
 #include "tok/parts.h"
 #include "tok/unicode.h"
@@ -44,12 +46,12 @@ Status charsmap_read(Str blob, Arena *mem, NormStep *out, Err *err)
     return OK;
 }
 
-/* The longest key that s begins with: its length (0: none) and the replacement. */
-static size_t longest(const NormStep *n, Str s, Str *content)
+/* A key that s begins with, the longest or the shortest: its length (0: none) and the replacement. */
+static size_t match(const NormStep *n, Str s, bool shortest, Str *content)
 {
     size_t best = 0;
     uint32_t at = offset_of(n->trie[0]);
-    for (size_t i = 0; i < s.n; i++) {
+    for (size_t i = 0; i < s.n && !(best && shortest); i++) {
         uint8_t c = (uint8_t)s.p[i];
         at ^= c;
         if (c == 0 || at >= n->n_trie) break;
@@ -66,12 +68,12 @@ static size_t longest(const NormStep *n, Str s, Str *content)
     return best;
 }
 
-Str charsmap_run(const NormStep *n, Str s, Buf *out)
+/* As SentencePiece does: the longest key at each place. */
+static void by_longest(const NormStep *n, Str s, Buf *out)
 {
-    buf_clear(out);
     for (size_t i = 0; i < s.n;) {
         Str content;
-        size_t len = longest(n, str_cut(s, i, s.n), &content);
+        size_t len = match(n, str_cut(s, i, s.n), false, &content);
         if (len) {
             buf_str(out, content);
         } else {
@@ -80,6 +82,47 @@ Str charsmap_run(const NormStep *n, Str s, Buf *out)
         }
         i += len;
     }
+}
+
+static void each_char(const NormStep *n, Str s, Buf *out)
+{
+    for (size_t i = 0, len; i < s.n; i += len) {
+        Str content;
+        (void)uni_get(s.p + i, &len);
+        Str c = str_cut(s, i, i + len);
+        buf_str(out, match(n, c, true, &content) ? content : c);
+    }
+}
+
+/* As Hugging Face does: a short grapheme cluster becomes what the shortest key at its start becomes, all of it; the
+ * characters of others one by one. */
+static void by_grapheme(const NormStep *n, Str s, Buf *out)
+{
+    enum { SHORT = 6 };
+    for (size_t i = 0, end, len; i < s.n; i = end) {
+        int32_t state = 0;
+        Str content;
+        int32_t last = (int32_t)uni_get(s.p + i, &len);
+        for (end = i + len; end < s.n; end += len) {
+            int32_t next = (int32_t)uni_get(s.p + end, &len);
+            if (utf8proc_grapheme_break_stateful(last, next, &state)) break;
+            last = next;
+        }
+        Str cluster = str_cut(s, i, end);
+        if (cluster.n < SHORT && match(n, cluster, true, &content))
+            buf_str(out, content);
+        else
+            each_char(n, cluster, out);
+    }
+}
+
+Str charsmap_run(const NormStep *n, Str s, Buf *out)
+{
+    buf_clear(out);
+    if (n->graphemes)
+        by_grapheme(n, s, out);
+    else
+        by_longest(n, s, out);
     if (utf8_valid(buf_view(out))) return buf_view(out);
     Buf repaired = { 0 }; /* replacements come from outside */
     utf8_repair(&repaired, buf_view(out));

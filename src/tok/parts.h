@@ -14,7 +14,8 @@
 #include "tok/tok.h"
 
 enum {
-    MAX_VOCAB = 4 << 20, /* ids a file may use */
+    MAX_VOCAB = 1 << 20, /* ids a file may use */
+    MAX_RANKED = 1024,   /* bytes of one in a file of ranks or scores: every cut of it is looked at */
     MAX_PIECE = 4096,    /* bytes of one piece; longer ones are refused */
     MAX_ADDED = 1 << 16,
     MAX_STEPS = 24, /* of one pipeline stage */
@@ -77,6 +78,7 @@ typedef struct {
     const uint32_t *trie;                /* CHARSMAP: double array, then its replacement strings */
     size_t n_trie;
     Str strings;
+    bool graphemes; /* CHARSMAP as Hugging Face applies it */
 } NormStep;
 
 /* ---- pre-tokenizers ---- */
@@ -298,7 +300,7 @@ bool bpe_add_written(Tokenizer *t, Str left, Str right, uint32_t rank, Buf *tmp)
 /* A score as a rank: the higher the score, the lower the rank; equal scores give equal ranks. */
 uint32_t score_rank(float score);
 /* Every way to put a piece together from two pieces is a merge; rank[id] orders them. */
-void bpe_pairs_from_ranks(Tokenizer *t, const uint32_t *rank);
+Status bpe_pairs_from_ranks(Tokenizer *t, const uint32_t *rank, Err *err);
 void bpe_free(Bpe *b);
 Status unigram_build(Tokenizer *t, Err *err);
 void unigram_free(Unigram *u);

@@ -163,7 +163,7 @@ static Status read_spm(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
     vocab_index(t);
     uint32_t *rank = mem_alloc_array((size_t)t->n_vocab, sizeof *rank);
     Status status = ranks_of_scores(s, rank, err);
-    if (status == OK) bpe_pairs_from_ranks(t, rank);
+    if (status == OK) status = bpe_pairs_from_ranks(t, rank, err);
     mem_free(rank);
     return status;
 }

@@ -188,9 +188,9 @@ static Status take_scores(const Model *m, Tokenizer *t, Err *err)
     t->bpe.fuse_unk = true;
     uint32_t *rank = mem_alloc_array(m->n, sizeof *rank);
     for (size_t i = 0; i < m->n; i++) rank[i] = score_rank(m->piece[i].score);
-    bpe_pairs_from_ranks(t, rank);
+    Status status = bpe_pairs_from_ranks(t, rank, err);
     mem_free(rank);
-    return OK;
+    return status;
 }
 
 static Status take_model(const Model *m, Tokenizer *t, Err *err)

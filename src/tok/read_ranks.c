@@ -15,13 +15,14 @@ static void set_byte_level(Tokenizer *t)
 }
 
 /* Ranks are ids, shifted. */
-static void pairs_by_id(Tokenizer *t)
+static Status pairs_by_id(Tokenizer *t, Err *err)
 {
     vocab_index(t);
     uint32_t *rank = mem_alloc_array((size_t)t->n_vocab, sizeof *rank);
     for (int32_t id = 0; id < t->n_vocab; id++) rank[id] = (uint32_t)id;
-    bpe_pairs_from_ranks(t, rank);
+    Status status = bpe_pairs_from_ranks(t, rank, err);
     mem_free(rank);
+    return status;
 }
 
 static Status add_special(Tokenizer *t, int64_t id, Str text, Err *err)
@@ -109,7 +110,7 @@ static Status read_tiktoken(Str text, Tokenizer *t, Err *err)
         return fail(err, E_UNSUPPORTED, "no known family has a rank file of %zu tokens; use its tokenizer.json", n);
     CHECK(family_pre(t, str_of(family)));
     t->bpe.whole_first = true;
-    pairs_by_id(t);
+    TRY(pairs_by_id(t, err));
     TRY(take_specials(t, specials, n, err));
     bool llama = strcmp(family, "llama3") == 0;
     if (llama) TRY(take_reserved(t, n, err));
@@ -208,7 +209,7 @@ static Status take_tekken(const json_t *root, Tokenizer *t, Err *err)
     }
     t->splits[t->n_splits++] = step;
     TRY(take_tekken_vocab(vocab, t, n_special, n_vocab - n_special, err));
-    pairs_by_id(t);
+    TRY(pairs_by_id(t, err));
     TRY(take_tekken_specials(root, t, n_special, err));
     set_role(t, "unk_token", STR("<unk>"), &(int32_t){ 0 });
     set_role(t, "bos_token", STR("<s>"), &t->bos);

@@ -110,6 +110,7 @@ static Status norm_charsmap(const json_t *j, Tokenizer *t, Err *err)
     Status status = vocab_base64(text, &bytes) ? charsmap_read(buf_view(&bytes), t->mem, &step, err)
                                                : fail(err, E_CORRUPT, "precompiled_charsmap is not base64");
     buf_free(&bytes);
+    step.graphemes = true;
     return status == OK ? add_norm(t, step, err) : status;
 }
 

@@ -143,6 +143,9 @@ bool regex_next(const Regex *r, Str text, size_t from, size_t *start, size_t *en
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
     CHECK(data);
     int rc = pcre2_match(r->code, (PCRE2_SPTR)text.p, text.n, from, PCRE2_NO_UTF_CHECK, data, r->context);
+    if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter keeps its stack on the heap */
+        rc =
+            pcre2_match(r->code, (PCRE2_SPTR)text.p, text.n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, r->context);
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(data);
     if (rc > 0) {
         *start = at[0];

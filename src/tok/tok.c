@@ -56,7 +56,10 @@ static Status hand_over(Status status, Tokenizer *t, const char *path, Tokenizer
         return OK;
     }
     tok_close(t);
-    return fail_prefix(err, "%s", path);
+    if (path) fail_prefix(err, "%s", path);
+    for (char *c = err ? err->text : NULL; c && *c; c++) /* parts of the file may be quoted: keep it one line */
+        if ((uint8_t)*c < 32 || *c == 127) *c = ' ';
+    return status;
 }
 
 Status tok_open(Checkpoint *c, Tokenizer **out, Err *err)
@@ -79,22 +82,33 @@ static bool name_ends(const char *path, const char *with)
     return str_ends(str_of(path), str_of(with));
 }
 
+/* One file of any kind, told by how it begins. */
+static Status read_bytes(Str text, const char *name, Tokenizer *t, Err *err)
+{
+    Str trimmed = str_trim(text);
+    if (trimmed.n == 0 || trimmed.p[0] != '{') return read_model(text, name, t, err);
+    if (str_find(text, STR("\"token_bytes\""), 0) != SIZE_MAX && !name_ends(name, "tokenizer.json"))
+        return read_tekken(text, name, t, err);
+    return read_json(text, name, t, err);
+}
+
+Status tok_open_bytes(Str bytes, const char *name, Tokenizer **out, Err *err)
+{
+    Tokenizer *t = vocab_new();
+    Status status = read_bytes(bytes, name, t, err);
+    if (status == OK) status = vocab_finish(t, err);
+    return hand_over(status, t, NULL, out, err);
+}
+
 /* A single file; the others of its folder are read for special ids and templates. */
 static Status read_file(const char *path, Arena *mem, Tokenizer *t, Err *err)
 {
     Str text;
     TRY(file_read(mem, path, MAX_FILE, &text, err));
     const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
-    char *dir = slash ? arena_cstr(mem, (Str){ path, (size_t)(slash - path) + 1 }) : arena_cstr(mem, STR("."));
-    Files files = { .dir = dir, .mem = mem };
-    Str trimmed = str_trim(text);
-    if (trimmed.n == 0 || trimmed.p[0] != '{')
-        TRY(read_model(text, name, t, err));
-    else if (str_find(text, STR("\"token_bytes\""), 0) != SIZE_MAX && !name_ends(path, "tokenizer.json"))
-        TRY(read_tekken(text, name, t, err));
-    else
-        TRY(read_json(text, name, t, err));
+    Str dir = slash ? (Str){ path, (size_t)(slash - path) + 1 } : STR(".");
+    Files files = { .dir = arena_cstr(mem, dir), .mem = mem };
+    TRY(read_bytes(text, slash ? slash + 1 : path, t, err));
     TRY(read_json_config(&files, t, err));
     return vocab_finish(t, err);
 }
@@ -233,7 +247,7 @@ static void cut_added(Enc *e, const Matcher *m, Str text, bool at_start, int fla
         from = end;
         if (a->special && !(flags & TOK_SPECIALS)) continue;
         if (a->single_word && (word_before(text, start) || word_after(text, end))) continue;
-        if (a->lstrip) start = MAX(spaces_before(text, 0, start), done);
+        if (a->lstrip) start = spaces_before(text, MIN(done, start), start);
         if (a->rstrip) end = spaces_after(text, end);
         if (done < start) plain(e, str_cut(text, done, start), at_start && done == 0, flags);
         ids_push(e->out, a->id);

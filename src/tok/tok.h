@@ -16,6 +16,8 @@ typedef struct Tokenizer Tokenizer;
 Status tok_open(Checkpoint *c, Tokenizer **out, Err *err);
 /* From a path alone: a GGUF file, a folder, tokenizer.json, tekken.json, or tokenizer.model; no weights needed. */
 Status tok_open_path(const char *path, Tokenizer **out, Err *err);
+/* From the bytes of one such file, without the files that stand beside it; name is for errors. */
+Status tok_open_bytes(Str bytes, const char *name, Tokenizer **out, Err *err);
 void tok_close(Tokenizer *t);
 
 enum {

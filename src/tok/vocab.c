@@ -107,8 +107,9 @@ int vocab_byte_piece(Str s)
 
 void vocab_index(Tokenizer *t)
 {
-    size_t cap = 16;
-    while (cap < (size_t)t->n_vocab * 2) cap *= 2;
+    size_t cap = 16, n = 0;
+    for (int32_t id = 0; id < t->n_vocab; id++) n += (t->pieces[id].flags & PIECE_MODEL) != 0;
+    while (cap < n * 2) cap *= 2;
     mem_free(t->by_text.slots);
     t->by_text = (TextMap){ .slots = mem_alloc_array(cap, sizeof *t->by_text.slots), .mask = cap - 1 };
     for (int32_t id = 0; id < t->n_vocab; id++) {

@@ -167,6 +167,7 @@ def builders():
         "gemma": lambda: spm_bpe(N.Replace(" ", "▁"), P.Split(" ", "merged_with_previous"), decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])),
         "spm_unk": lambda: spm_bpe(legacy, decoder=llama2_decoder(), byte_fallback=False),
         "unigram": lambda: unigram(N.Sequence([N.Nmt(), N.NFKC(), N.Replace(Regex(" {2,}"), " ")]), P.Metaspace()),
+        "unigram_charsmap": lambda: unigram(N.Sequence([N.Precompiled(charsmap()), N.Replace(Regex(" {2,}"), " ")]), P.Metaspace()),
         "unigram_words": lambda: unigram(N.Sequence([N.NFD(), N.StripAccents(), N.Strip(), N.Lowercase()]), P.Sequence([P.WhitespaceSplit(), P.Metaspace(prepend_scheme="always")])),
         "bert": lambda: wordpiece(),
         "bert_cased": lambda: wordpiece(lowercase=False, handle_chinese_chars=False),
@@ -190,6 +191,38 @@ def sentencepiece_options():
         "spm_bpe_bare": {**bpe, "normalization_rule_name": "identity", "add_dummy_prefix": False, "byte_fallback": False, "remove_extra_whitespaces": False},
         "spm_unigram": {**common, "model_type": "unigram", "vocab_size": 220, "normalization_rule_name": "identity"},
     }
+
+
+def charsmap():
+    """SentencePiece's own nmt_nfkc map, out of a model's normalizer_spec (field 3, then field 2)."""
+    import tempfile
+    import pathlib
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "m"
+        train_sentencepiece(path, {"model_type": "unigram", "vocab_size": 400, "hard_vocab_limit": False})
+        return field(field(path.read_bytes(), 3), 2)
+
+
+def field(data, number):
+    """The last length-delimited field of that number in a protocol buffer."""
+    def varint(i):
+        value = shift = 0
+        while True:
+            value, shift, i = value | (data[i] & 127) << shift, shift + 7, i + 1
+            if data[i - 1] < 128:
+                return value, i
+    i, found = 0, b""
+    while i < len(data):
+        key, i = varint(i)
+        if key & 7 == 2:
+            n, i = varint(i)
+            found = data[i:i + n] if key >> 3 == number else found
+            i += n
+        elif key & 7 == 0:
+            _, i = varint(i)
+        else:
+            i += 4 if key & 7 == 5 else 8
+    return found
 
 
 def train_sentencepiece(path, options):
