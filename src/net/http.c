@@ -566,10 +566,15 @@ static void socket_options(int fd)
 
 static Status listen_on(Http *h, Err *err)
 {
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
-    struct sockaddr_storage a = { 0 };
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list = NULL;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } a;
     socklen_t n = sizeof a;
     char port[12];
+    memset(&a, 0, sizeof a);
     snprintf(port, sizeof port, "%d", h->o.port);
     int code = getaddrinfo(h->o.host, port, &hints, &list);
     if (code) return fail(err, E_INVALID, "cannot listen on host %s: %s", h->o.host, gai_strerror(code));
@@ -577,11 +582,10 @@ static Status listen_on(Http *h, Err *err)
     freeaddrinfo(list);
     if (h->listen_fd < 0) return fail(err, E_IO, "cannot listen on %s:%d: %s", h->o.host, h->o.port, strerror(errno));
     socket_options(h->listen_fd);
-    if (listen(h->listen_fd, BACKLOG) || getsockname(h->listen_fd, (struct sockaddr *)&a, &n)) {
+    if (listen(h->listen_fd, BACKLOG) || getsockname(h->listen_fd, &a.any, &n)) {
         return fail(err, E_IO, "cannot listen on %s:%d: %s", h->o.host, h->o.port, strerror(errno));
     }
-    h->port =
-        ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
+    h->port = ntohs(a.any.sa_family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
     return OK;
 }
 
