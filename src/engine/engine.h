@@ -85,6 +85,7 @@ typedef struct {
     uint64_t jobs_done, jobs_cancelled, jobs_failed, preemptions;
     int64_t busy_ns, sched_ns, prefill_ns, decode_ns; /* where time went; a mixed pass is split by rows */
     double tok_s;                                     /* of decode, over the last second or so */
+    int64_t stepped_ns; /* clock_ns() when the last step ended: with jobs inside, since when the engine is silent */
 } EngineStats;
 
 Status engine_open(const EngineOptions *o, Engine **out, Err *err); /* starts nothing */

@@ -57,12 +57,10 @@ static void release_pages(Sched *s, Seq *q, bool keep)
 
 static void stop_filling(Sched *s, const Seq *q)
 {
-    for (int i = 0; i < s->n_filling; i++) {
-        if (s->filling[i] != q) continue;
-        s->n_filling--;
-        memmove(&s->filling[i], &s->filling[i + 1], (size_t)(s->n_filling - i) * sizeof *s->filling);
-        return;
-    }
+    int n = 0;
+    for (int i = 0; i < s->n_filling; i++)
+        if (s->filling[i] != q) s->filling[n++] = s->filling[i];
+    s->n_filling = n;
 }
 
 static void stop_running(Sched *s, Seq *q, bool keep)
