@@ -15,6 +15,7 @@ enum {
     SLAB_BYTES = 64 << 20,     /* weights are cut from mappings of at least this size */
     CHUNK_MAX = 43 * TILE_MAX, /* rows packed at a time, at most */
     CHUNK_BYTES = 8 << 20,     /* ... and the room they may take, but for */
+    TILES_MAX = CHUNK_MAX / 4, /* ... in tiles: every instruction set takes 4 tokens or more */
     CHUNK_MIN = 8 * TILE_MAX,  /* this many */
     SLICE_BYTES = 128 << 10,   /* of a panel */
     BLOCK_BYTES = 384 << 10,   /* activations of a token block, one slice */
@@ -456,8 +457,9 @@ typedef struct {
     const Weight *w;
     const float *bias;
     const LinearIo *io;
-    int row0, n_rows; /* this chunk of io's rows */
-    int n_tiles;      /* of tokens: as even as can be */
+    int row0, n_rows;         /* this chunk of io's rows */
+    int n_tiles;              /* of tokens: as even as can be */
+    int begin[TILES_MAX + 1]; /* row of each tile, from row0 */
     int tiles_per_block, n_blocks;
     size_t form_at[FORMS_MAX]; /* where each form's tiles begin in the room */
     bool packed;
@@ -492,11 +494,6 @@ static void plain_item(const Product *p, const Band *b, int item, float *row)
 
 /* ---- tiles ---- */
 
-static int tile_begin(const Product *p, int tile)
-{
-    return (int)((int64_t)p->n_rows * tile / p->n_tiles);
-}
-
 static size_t act_block_bytes(const Product *p, int form, int n_tok)
 {
     return (size_t)act_bytes(&p->w->forms[form]) * (size_t)n_tok;
@@ -511,15 +508,15 @@ static int form_blocks(const Product *p, int form)
 
 static uint8_t *tile_act(const Product *p, int form, int tile)
 {
-    size_t before = act_block_bytes(p, form, tile_begin(p, tile)) * (size_t)form_blocks(p, form);
+    size_t before = act_block_bytes(p, form, p->begin[tile]) * (size_t)form_blocks(p, form);
     return p->l->room + p->form_at[form] + before;
 }
 
 static void pack_tile(const Product *p, int i)
 {
-    int form = i / p->n_tiles, tile = i % p->n_tiles, begin = tile_begin(p, tile);
+    int form = i / p->n_tiles, tile = i % p->n_tiles, begin = p->begin[tile];
     const float *in = p->io->in + (size_t)(p->row0 + begin) * p->io->in_stride;
-    p->l->kernels->pack(&p->w->forms[form], in, p->io->in_stride, tile_begin(p, tile + 1) - begin, p->w->cols,
+    p->l->kernels->pack(&p->w->forms[form], in, p->io->in_stride, p->begin[tile + 1] - begin, p->w->cols,
                         tile_act(p, form, tile));
 }
 
@@ -547,10 +544,10 @@ static void panel_item(const Product *p, const Band *b, int panel, int block, fl
         t.first = at == 0;
         t.last = at + slice >= n;
         for (int tile = first_tile; tile < end_tile; tile++) {
-            int begin = tile_begin(p, tile), n_tok = tile_begin(p, tile + 1) - begin;
+            int begin = p->begin[tile], n_tok = p->begin[tile + 1] - begin;
             t.fetch = tile == first_tile;
             t.act = tile_act(p, b->form, tile) + act_block_bytes(p, b->form, n_tok) * (size_t)at;
-            t.carry = carry + (size_t)(begin - tile_begin(p, first_tile)) * (size_t)info->rows;
+            t.carry = carry + (size_t)(begin - p->begin[first_tile]) * (size_t)info->rows;
             t.out = p->io->out + (size_t)(p->row0 + begin) * p->io->out_stride + row;
             p->l->kernels->tile[b->kind][n_tok](&t);
         }
@@ -615,6 +612,7 @@ static void plan_chunk(Product *p)
     const Weight *w = p->w;
     int most = p->l->kernels->tile_max;
     p->n_tiles = (p->n_rows + most - 1) / most;
+    for (int i = 0; i <= p->n_tiles; i++) p->begin[i] = p->n_rows * i / p->n_tiles;
     size_t at = 0, per_row = 1;
     for (int i = 0; i < w->n_forms; i++) {
         p->form_at[i] = at;

@@ -96,7 +96,7 @@ static void put_sum(const ActForm *f, float d, int sum, uint8_t *out)
 
 static void pack_int8(const ActForm *f, const float *in, size_t in_stride, int n_tok, int cols, uint8_t *out)
 {
-    size_t block = (size_t)(act_bytes(f) * n_tok);
+    size_t block = (size_t)act_bytes(f) * (size_t)n_tok;
     for (int t = 0; t < n_tok; t++) {
         const float *x = in + (size_t)t * in_stride;
         uint8_t *q = out + t * BLOCK_COLS, *extra = out + n_tok * BLOCK_COLS + 4 * t;

@@ -50,9 +50,10 @@ INLINE __m512 load_i8(const uint8_t *p)
 
 /* ---- packing ---- */
 
-/* 32 columns of one token: int8 numbers and scale; the sum of each half. */
-INLINE float round_block(__m512 a, __m512 b, uint8_t *q, int *sum0, int *sum1)
+/* 32 columns of one token: int8 numbers and scale; the sum of each half, or in sum[0] of all. */
+INLINE float round_block(const float *x, bool halves, uint8_t *q, int *sum)
 {
+    __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
     __m512i ma = _mm512_and_si512(_mm512_castps_si512(a), magnitude);
     __m512i mb = _mm512_and_si512(_mm512_castps_si512(b), magnitude);
@@ -65,8 +66,8 @@ INLINE float round_block(__m512 a, __m512 b, uint8_t *q, int *sum0, int *sum1)
     __m512i ib = _mm512_cvtps_epi32(_mm512_mul_ps(b, inv));
     _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtsepi32_epi8(ia));
     _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm512_cvtsepi32_epi8(ib));
-    *sum0 = _mm512_reduce_add_epi32(ia);
-    *sum1 = _mm512_reduce_add_epi32(ib);
+    sum[0] = _mm512_reduce_add_epi32(halves ? ia : _mm512_add_epi32(ia, ib));
+    if (halves) sum[1] = _mm512_reduce_add_epi32(ib);
     return none ? 0 : amax / 127.0f;
 }
 
@@ -80,18 +81,19 @@ INLINE void put_sum(const ActForm *f, float d, int sum, uint8_t *out)
         memcpy(out, &off, 4);
 }
 
-static void pack_int8(const ActForm *f, const float *in, size_t in_stride, int n_tok, int cols, uint8_t *out)
+INLINE void pack_int8(const ActForm *f, bool halves, const float *in, size_t in_stride, int n_tok, int cols,
+                      uint8_t *out)
 {
-    size_t block = (size_t)(act_bytes(f) * n_tok);
+    size_t block = (size_t)act_bytes(f) * (size_t)n_tok;
     for (int t = 0; t < n_tok; t++) {
         const float *x = in + (size_t)t * in_stride;
         uint8_t *q = out + t * BLOCK_COLS, *extra = out + n_tok * BLOCK_COLS + 4 * t;
         for (int c = 0; c < cols; c += BLOCK_COLS, q += block, extra += block) {
-            int sum0, sum1;
-            float d = round_block(_mm512_loadu_ps(x + c), _mm512_loadu_ps(x + c + 16), q, &sum0, &sum1);
+            int sum[2];
+            float d = round_block(x + c, halves, q, sum);
             memcpy(extra, &d, 4);
-            put_sum(f, d, f->halves ? sum0 : sum0 + sum1, extra + 4 * n_tok);
-            if (f->halves) put_sum(f, d, sum1, extra + 8 * n_tok);
+            put_sum(f, d, sum[0], extra + 4 * n_tok);
+            if (halves) put_sum(f, d, sum[1], extra + 8 * n_tok);
         }
     }
 }
@@ -123,8 +125,10 @@ static void pack_words(bool bf16, const float *in, size_t in_stride, int n_tok, 
 
 static void pack(const ActForm *f, const float *in, size_t in_stride, int n_tok, int cols, uint8_t *out)
 {
-    if (f->kind == ACT_INT8)
-        pack_int8(f, in, in_stride, n_tok, cols, out);
+    if (f->kind == ACT_INT8 && f->halves)
+        pack_int8(f, true, in, in_stride, n_tok, cols, out);
+    else if (f->kind == ACT_INT8)
+        pack_int8(f, false, in, in_stride, n_tok, cols, out);
     else
         pack_words(f->kind == ACT_BF16, in, in_stride, n_tok, cols, out);
 }
