@@ -5,9 +5,10 @@
  * whole) each keep a prefix of the tokens ranked by falling logit, ties by rising id. So what is kept is one prefix, and
  * the draw is the inverse of its cumulative distribution in id order at one uniform number: the stream (seed, counter).
  *
- * No vocabulary is ever sorted. weigh() computes all weights exp((y - top) / T) and counts how many tokens and how much
- * mass lie above a few fixed weights; the first band that surely holds what matters says which tokens are collected; only
- * those are ranked, by a radix sort without bad cases. With a flat distribution that may be all of them.
+ * No vocabulary is ever sorted. A small top_k is found by insertion. Otherwise weigh() computes all weights
+ * exp((y - top) / T) and counts how many tokens and how much mass lie above a few fixed weights; the first band that surely
+ * holds what matters says which tokens are collected; only those are ranked, by a radix sort without bad cases. With a flat
+ * distribution and top_p that may be nearly all of them.
  *
  * Logprobs are of the raw logits. NaN counts as -infinity, +infinity as the largest float; if nothing can be drawn the
  * answer is the lowest id that is not forbidden (0 if all are). Rows are independent: a worker takes one at a time.
@@ -17,9 +18,9 @@
 
 #include "backend/cpu/cpu.h"
 
-enum { N_RESULTS = 2, SUM_BLOCK = 512, DIGIT_BITS = 11, N_DIGITS = 1 << DIGIT_BITS };
+enum { N_RESULTS = 2, SUM_BLOCK = 512, DIGIT_BITS = 11, N_DIGITS = 1 << DIGIT_BITS, SMALL_K = 128 };
 
-const float sample_band[SAMPLE_BANDS] = { -2, -4.5f, -8, -13 };
+const float sample_band[SAMPLE_BANDS] = { -1.5f, -3.5f, -6, -8.5f, -11, -14 };
 
 /* One worker's room. */
 typedef struct {
@@ -331,13 +332,32 @@ static float threshold(const SampleRow *r, const Weighed *h, float top, float in
     return top + (z - 0.01f - 1e-4f * fabsf(z)) / inv_temp;
 }
 
+/* The k-th largest of y[0..n), for a small k, by insertion; -infinity if there are fewer. */
+static float kth_largest(const Simd *s, const float *y, int n, int k)
+{
+    float best[SMALL_K], t = -INFINITY;
+    int m = 0;
+    for (int i = s->find_above(y, 0, n, t); i < n; i = s->find_above(y, i + 1, n, t)) {
+        int at = m < k ? m++ : k - 1;
+        for (; at > 0 && y[i] > best[at - 1]; at--) best[at] = best[at - 1];
+        best[at] = y[i];
+        if (m == k) t = best[k - 1];
+    }
+    return t;
+}
+
 static int32_t draw_kept(const Simd *s, Desk *t, const SampleRow *r, int n, float top, float inv_temp)
 {
-    Weighed h;
-    s->weigh(t->w, t->y, n, top, inv_temp, &h);
-    bool all = !(r->top_k > 0 && r->top_k < n) && !(r->top_p < 1) && !(r->min_p > 0);
-    if (all) return draw(t->w, n, t->block, uniform(r));
-    float low = threshold(r, &h, top, inv_temp);
+    Weighed h = { 0 };
+    float low;
+    if (r->top_k > 0 && r->top_k < n && r->top_k <= SMALL_K) {
+        low = kth_largest(s, t->y, n, r->top_k);
+    } else {
+        s->weigh(t->w, t->y, n, top, inv_temp, &h);
+        bool all = !(r->top_k > 0 && r->top_k < n) && !(r->top_p < 1) && !(r->min_p > 0);
+        if (all) return draw(t->w, n, t->block, uniform(r));
+        low = threshold(r, &h, top, inv_temp);
+    }
     int m = s->collect(t->id, t->value, t->y, n, low > -FLT_MAX ? low : -FLT_MAX);
     double whole = h.total;
     s->weigh(t->value_w, t->value, m, top, inv_temp, &h);

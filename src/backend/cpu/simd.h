@@ -16,7 +16,7 @@ enum {
     ATTN_BLOCK = ATTN_PAGES * KV_PAGE,
     ATTN_ROWS = 12,     /* query rows of a tile at most */
     ATTN_DIM_MAX = 512, /* of a head */
-    SAMPLE_BANDS = 4    /* see weigh */
+    SAMPLE_BANDS = 6    /* see weigh */
 };
 
 /* The queries of one tile against one block of pages of one kv head.
@@ -44,7 +44,7 @@ typedef struct {
     int count[SAMPLE_BANDS];
 } Weighed;
 
-extern const float sample_band[SAMPLE_BANDS]; /* falling: -2, -5, ... */
+extern const float sample_band[SAMPLE_BANDS]; /* falling */
 
 typedef struct {
     const char *name;
