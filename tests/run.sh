@@ -33,8 +33,8 @@ grep -hE 'SKIP(PED)?:|radish-test: skip' "$log" | sed -E 's/^[0-9]+: //' | sort 
 if [ $status -ne 0 ]; then
     grep -E '\[  FAILED  \]|\[  ERROR   \]|ERROR: |error: |Error|assert|SUMMARY|bug at|Traceback' "$log" | grep -v '0 test(s)' | head -60
 fi
-passed=$(grep -oE '\[  PASSED  \] [0-9]+ test' "$log" | awk '{ n += $3 } END { print n + 0 }')
-failed=$(grep -oE '\[  FAILED  \] [0-9]+ test' "$log" | awk '{ n += $3 } END { print n + 0 }')
+passed=$(grep -oE '\[  PASSED  \] [0-9]+ test' "$log" | awk '{ n += $4 } END { print n + 0 }')
+failed=$(grep -oE '\[  FAILED  \] [0-9]+ test' "$log" | awk '{ n += $4 } END { print n + 0 }')
 # a program that crashed or timed out printed no count: it is one failure
 broken=$(grep -cE '^ *[0-9]+/[0-9]+ Test .*\*\*\*(Failed|Exception|Timeout|Not Run)' "$log")
 [ "$failed" -ge "$broken" ] || failed=$broken

@@ -521,6 +521,17 @@ static void test_bad_input(void **state)
     buf_free(&big);
 }
 
+static bool eventually_idle(const App *a)
+{
+    RadishStats s;
+    for (int i = 0; i < 600; i++) {
+        radish_stats(a->radish, &s);
+        if (s.running == 0) return true;
+        usleep(5000);
+    }
+    return false;
+}
+
 static void test_trouble(void **state)
 {
     App *a = *state;
@@ -535,20 +546,7 @@ static void test_trouble(void **state)
     assert_true(str_ends(r.body, STR("data: [DONE]\n\n")));
     json_decref(e);
     answer_free(&r);
-    RadishStats s;
-    radish_stats(a->radish, &s);
-    assert_int_equal(s.running, 0);
-}
-
-static bool eventually_idle(const App *a)
-{
-    RadishStats s;
-    for (int i = 0; i < 600; i++) {
-        radish_stats(a->radish, &s);
-        if (s.running == 0) return true;
-        usleep(5000);
-    }
-    return false;
+    assert_true(eventually_idle(a));
 }
 
 static void wait_running(const App *a, int n)
