@@ -199,8 +199,8 @@ static bool rate(const Bpe *b, Node *node, uint32_t i, uint32_t end)
 /* As merge_small for any n; work holds n nodes and 3 n heap entries (each merge takes one out and adds at most two). */
 static size_t merge_large(const Bpe *b, int32_t *id, size_t n, void *work)
 {
-    Node *node = work;
-    Heap heap = { .e = (uint64_t *)(void *)(node + n) };
+    Heap heap = { .e = work };
+    Node *node = (Node *)(void *)(heap.e + 3 * n);
     uint32_t end = (uint32_t)n;
     for (uint32_t i = 0; i < end; i++) node[i] = (Node){ .id = id[i], .prev = i - 1, .next = i + 1 };
     for (uint32_t i = 0; i < end; i++)

@@ -12,6 +12,7 @@ Tokenizer *vocab_new(void)
     t->unk = t->bos = t->eos = -1;
     for (int i = 0; i < 256; i++) t->bpe.byte_id[i] = t->unigram.byte_id[i] = -1;
     t->scratches = queue_new(64);
+    buf_reserve(&t->blob, 1024); /* offsets into it are valid from the start */
     return t;
 }
 
