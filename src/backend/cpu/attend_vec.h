@@ -81,29 +81,32 @@ VEC void scores_as(const AttnBlock *b, DType t)
 
 /* ---- softmax ---- */
 
-/* Lanes of the block's vector at token t0 that row r sees. */
-VEC vm seen(const AttnBlock *b, int r, int t0)
+/* Lanes of the vector at token t that a row sees, of whose tokens [from, to) it is. */
+VEC vm seen(vf from, vf to, int t)
 {
-    vf t = vf_add(vf_iota(), vf_set((float)t0));
-    return vm_and(vf_ge(t, vf_set((float)b->from[r])), vf_lt(t, vf_set((float)b->to[r])));
+    vf at = vf_add(vf_iota(), vf_set((float)t));
+    return vm_and(vf_ge(at, from), vf_lt(at, to));
 }
 
 static void softmax_row(AttnBlock *b, int r)
 {
     float *s = b->score + r * ATTN_BLOCK;
-    int first = b->from[r] / VW * VW;
+    int first = b->from[r] / VW * VW, end = b->to[r];
+    vf from = vf_set((float)b->from[r]), to = vf_set((float)end);
+    bool capped = b->softcap > 0;
     vf cap = vf_set(b->softcap), top = vf_set(-INFINITY), sum = vf_zero();
-    for (int t = first; t < b->to[r]; t += VW) {
+    for (int t = first; t < end; t += VW) {
         vf x = vf_load(s + t);
-        if (b->softcap > 0) x = vf_mul(cap, vf_tanh(vf_div(x, cap)));
-        x = vf_if(seen(b, r, t), x, vf_set(-INFINITY));
+        if (capped) x = vf_mul(cap, vf_tanh(vf_div(x, cap)));
+        x = vf_if(seen(from, to, t), x, vf_set(-INFINITY));
         vf_store(s + t, x);
         top = vf_max(x, top);
     }
     float max = vf_top(top);
-    for (int t = first; t < b->to[r]; t += VW) {
-        vf e = vf_exp(vf_sub(vf_load(s + t), vf_set(max)));
-        e = vf_keep(seen(b, r, t), e); /* also where max is -infinity */
+    vf base = vf_set(max);
+    for (int t = first; t < end; t += VW) {
+        vf e = vf_exp(vf_sub(vf_load(s + t), base));
+        e = vf_keep(seen(from, to, t), e); /* also where max is -infinity */
         vf_store(s + t, e);
         sum = vf_add(sum, e);
     }
