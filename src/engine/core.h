@@ -16,7 +16,7 @@ typedef enum { CONTROL_CANCEL, CONTROL_STOP, CONTROL_CANCEL_ALL, CONTROL_FLUSH }
 typedef struct Control Control;
 struct Control {
     ControlKind kind;
-    uint64_t id;         /* CANCEL, STOP */
+    uint64_t id;         /* CANCEL, STOP; CANCEL_ALL: the last id there was */
     Queue *reply;        /* FLUSH: the caller waits here, and owns the Control */
     int64_t deadline_ns; /* FLUSH: on the wall's clock */
     bool flushed;        /* FLUSH: the answer */
@@ -55,8 +55,8 @@ struct Engine {
 
 /* Takes q out, says EV_END, frees q. `last`: what was drawn last, if it ended q. */
 void accept_end(Engine *e, Seq *q, EndReason reason, int32_t matched, const SampleOut *last);
-void accept_started(Engine *e); /* EV_STARTED for those in their first pass */
-void accept_tokens(Engine *e);  /* after a pass */
-void accept_end_all(Engine *e, EndReason reason);
+void accept_started(Engine *e);                                   /* EV_STARTED for those in their first pass */
+void accept_tokens(Engine *e);                                    /* after a pass */
+void accept_end_all(Engine *e, EndReason reason, uint64_t up_to); /* ids up to that one */
 
 #endif

@@ -77,7 +77,7 @@ static void apply(Engine *e, Control *c)
 {
     Seq *q = c->kind == CONTROL_CANCEL || c->kind == CONTROL_STOP ? seqs_table_find(&e->table, c->id) : NULL;
     if (q) accept_end(e, q, c->kind == CONTROL_CANCEL ? END_CANCELLED : END_STOP, -1, NULL);
-    if (c->kind == CONTROL_CANCEL_ALL) accept_end_all(e, END_CANCELLED);
+    if (c->kind == CONTROL_CANCEL_ALL) accept_end_all(e, END_CANCELLED, c->id);
     if (c->kind != CONTROL_FLUSH) {
         mem_free(c);
         return;
@@ -134,7 +134,7 @@ static void answer_flushes(Engine *e)
         *at = c->next;
         c->flushed = idle;
         if (idle) kv_flush(e->kv);
-        publish(e); /* who asked may look at the statistics next */
+        publish(e);                     /* who asked may look at the statistics next */
         CHECK(queue_push(c->reply, c)); /* from here on it is its owner's again */
     }
 }
@@ -174,7 +174,7 @@ static Status run_pass(Engine *e)
 static void break_down(Engine *e)
 {
     atomic_store(&e->failed, true);
-    accept_end_all(e, END_FAILED);
+    accept_end_all(e, END_FAILED, UINT64_MAX);
 }
 
 bool engine_step(Engine *e)
@@ -241,7 +241,7 @@ void engine_stop(Engine *e, uint64_t id)
 
 void engine_cancel_all(Engine *e)
 {
-    post_new(e, CONTROL_CANCEL_ALL, 0);
+    post_new(e, CONTROL_CANCEL_ALL, atomic_load(&e->next_id)); /* what comes later is spared */
 }
 
 Status engine_flush_cache(Engine *e, int timeout_ms, Err *err)
@@ -324,7 +324,7 @@ void engine_close(Engine *e)
     queue_close(e->inbox);
     if (e->threaded) pthread_join(e->thread, NULL);
     inbox_drain(e);
-    accept_end_all(e, END_CANCELLED);
+    accept_end_all(e, END_CANCELLED, UINT64_MAX);
     answer_flushes(e);
     engine_verify(e);
     seqs_table_done(&e->table);
