@@ -4,8 +4,14 @@
 #include "backend/sim/sim.h"
 
 extern const BackendOps backend_cpu;
+#if RADISH_CUDA
+extern const BackendOps backend_cuda;
+#endif
 
 const BackendOps *const backends[] = {
+#if RADISH_CUDA
+    &backend_cuda,
+#endif
     &backend_cpu,
     &backend_sim,
     NULL,
