@@ -74,6 +74,12 @@ static Status take_token(Tokenizer *t, Source *s, int32_t id, Str text, Err *err
         else
             model = false;
     }
+    if (t->model == MODEL_WORDPIECE && !added) { /* the start of a word is marked here, elsewhere its continuation */
+        bool starts = str_starts(text, STR("\xE2\x96\x81"));
+        if (!starts) buf_str(&s->bytes, STR("##"));
+        buf_str(&s->bytes, starts ? str_cut(text, 3, text.n) : text);
+        piece = buf_view(&s->bytes);
+    }
     TRY(vocab_set(t, id, piece, model ? PIECE_MODEL : 0, err));
     if (type == TYPE_UNKNOWN) t->pieces[id].flags |= PIECE_SPECIAL;
     if (!added) return OK;
@@ -190,6 +196,35 @@ static Status read_unigram(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
     return OK;
 }
 
+static Status read_wordpiece(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
+{
+    t->model = MODEL_WORDPIECE;
+    t->wordpiece = (WordPiece){ .prefix = STR("##"), .max_chars = 100 };
+    t->dec = (Decoder){ .kind = DEC_WORDPIECE, .prefix = STR("##"), .cleanup = true };
+    TRY(take_tokens(t, s, err));
+    t->norms[t->n_norms++] = (NormStep){ .kind = NORM_BERT, .clean = true, .chinese = true };
+    t->norms[t->n_norms++] = (NormStep){ .kind = NORM_NFD };
+    t->norms[t->n_norms++] = (NormStep){ .kind = NORM_BERT_ACCENTS };
+    t->norms[t->n_norms++] = (NormStep){ .kind = NORM_LOWER };
+    t->splits[t->n_splits++] = (SplitStep){ .kind = SPLIT_SPACES, .behavior = REMOVED };
+    t->splits[t->n_splits++] = (SplitStep){ .kind = SPLIT_PUNCT, .behavior = ISOLATED };
+    t->unk = id_at(c, t, KEY("unknown_token_id"), 100);
+    int32_t cls = id_at(c, t, KEY("cls_token_id"), 101), sep = id_at(c, t, KEY("seperator_token_id"), 102);
+    if (cls >= 0) ids_push(&t->before, cls);
+    if (sep >= 0) ids_push(&t->after, sep);
+    return OK;
+}
+
+/* Phi-3's added tokens take the white space after them; the file has no place to say so. */
+static void take_phi3(Checkpoint *c, Tokenizer *t)
+{
+    if (!str_is(text_at(c, "general.architecture"), "phi3") || t->byte_level) return;
+    for (size_t i = 0; i < t->n_added; i++) {
+        Added *a = &t->added[i];
+        a->rstrip = !str_is(a->text, "<s>") && !str_is(a->text, "<|endoftext|>") && !str_is(a->text, "<unk>");
+    }
+}
+
 /* ---- special ids ---- */
 
 static const struct {
@@ -217,6 +252,7 @@ static void take_roles(Checkpoint *c, Tokenizer *t)
     vocab_add_stop(t, id_at(c, t, KEY("eom_token_id"), -1));
     t->add_bos = flag_at(c, KEY("add_bos_token"), t->add_bos);
     t->add_eos = flag_at(c, KEY("add_eos_token"), t->add_eos);
+    if (t->model == MODEL_WORDPIECE) return;
     if (t->add_bos && t->bos >= 0) ids_push(&t->before, t->bos);
     if (t->add_eos && t->eos >= 0) ids_push(&t->after, t->eos);
 }
@@ -246,11 +282,14 @@ Status read_gguf(Checkpoint *c, Tokenizer *t, Err *err)
         status = read_spm(c, t, &s, err);
     else if (str_is(model, "t5"))
         status = read_unigram(c, t, &s, err);
+    else if (str_is(model, "bert"))
+        status = read_wordpiece(c, t, &s, err);
     else
-        status = fail(err, E_UNSUPPORTED, KEY("model") " is \"%.*s\": not gpt2, llama or t5", STR_FMT(model));
+        status = fail(err, E_UNSUPPORTED, KEY("model") " is \"%.*s\": not gpt2, llama, t5 or bert", STR_FMT(model));
     buf_free(&s.bytes);
     if (status != OK) return status;
     take_roles(c, t);
+    take_phi3(c, t);
     take_templates(c, t);
     return OK;
 }

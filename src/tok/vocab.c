@@ -300,7 +300,10 @@ Status vocab_finish(Tokenizer *t, Err *err)
         return fail(err, E_CORRUPT, "the ids of bos and eos (%d, %d) are not below the %d tokens", t->bos, t->eos,
                     t->n_vocab);
     vocab_add_stop(t, t->eos);
+    /* In gpt-oss's format <|end|> ends a message, not the answer. */
+    bool harmony = tok_find(t, STR("<|return|>")) >= 0 && tok_find(t, STR("<|call|>")) >= 0;
     for (size_t i = 0; i < t->n_added; i++)
-        if (family_is_stop(t->added[i].text)) vocab_add_stop(t, t->added[i].id);
+        if (family_is_stop(t->added[i].text) && !(harmony && str_is(t->added[i].text, "<|end|>")))
+            vocab_add_stop(t, t->added[i].id);
     return OK;
 }
