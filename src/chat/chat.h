@@ -29,6 +29,8 @@ typedef struct {
     Str kwargs_json;             /* JSON object of further variables (chat_template_kwargs), or empty */
     const TemplateVar *specials; /* bos_token, eos_token ... */
     int n_specials;
+    bool prepare; /* messages as clients send them: null keys dropped, reasoning under all its names, an empty
+                                 conversation refused, as transformers does before a template sees them */
     bool add_generation_prompt;
     bool continue_final_message; /* the last message is left open, as transformers' rule does it */
     int64_t now_s;               /* what strftime_now formats, seconds since 1970, UTC */

@@ -54,6 +54,33 @@ static Status set_kwargs(JRun *r, Str json)
     return OK;
 }
 
+/* ---- messages as clients send them ---- */
+
+static JValue *prepared_message(JRun *r, JValue *message)
+{
+    static const char *const names[] = { "reasoning_content", "thinking", "reasoning" };
+    if (message->kind != JV_DICT) return message;
+    JValue *out = jvalue_dict(r->arena, JV_DICT), *reasoning = NULL;
+    for (int i = 0; i < message->u.dict->n; i++) {
+        const JPair *p = &message->u.dict->p[i];
+        if (p->value->kind != JV_NONE) jvalue_dict_set(r->arena, out->u.dict, p->key, p->value);
+    }
+    for (size_t i = 0; i < COUNT(names) && !reasoning; i++) reasoning = jvalue_dict_find(out->u.dict, str_of(names[i]));
+    for (size_t i = 0; i < 2 && reasoning; i++) {
+        if (!jvalue_dict_find(out->u.dict, str_of(names[i])))
+            jvalue_dict_set(r->arena, out->u.dict, jvalue_str(r->arena, str_of(names[i])), reasoning);
+    }
+    return out;
+}
+
+static Status prepare_messages(JRun *r, JValue *messages)
+{
+    if (messages->kind != JV_LIST) return fail(r->err, E_INVALID, "messages must be an array");
+    if (messages->u.list.n == 0) return fail(r->err, E_INVALID, "messages must not be empty");
+    for (int i = 0; i < messages->u.list.n; i++) messages->u.list.p[i] = prepared_message(r, messages->u.list.p[i]);
+    return OK;
+}
+
 /* ---- continuing the final message: transformers' rule ----
  * A tag goes behind the last message's text; the prompt is cut where the tag comes out. If the template stripped the tag's own
  * trailing space, it strips texts, and the end of the prompt is stripped too. */
@@ -111,6 +138,7 @@ static Status set_variables(JRun *r, const RenderInput *in, Str *final)
     for (int i = 0; i < in->n_specials; i++)
         jeval_set(r, r->globals, str_of(in->specials[i].name), jvalue_str(r->arena, in->specials[i].text));
     TRY(jjson_parse(r->arena, in->messages_json, "messages", &messages, r->err));
+    if (in->prepare) TRY(prepare_messages(r, messages));
     if (in->continue_final_message) TRY(mark_final(r, messages, final));
     jeval_set(r, r->globals, STR("messages"), messages);
     TRY(set_json(r, "tools", in->tools_json));

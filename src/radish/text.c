@@ -1,5 +1,6 @@
 /* text.c - the text functions of the embedding API: tokenizing, detokenizing, chat templates. Any thread. */
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/utf8.h"
 #include "radish.h"
@@ -55,6 +56,15 @@ const char *radish_piece(Radish *r, int32_t id, size_t *n)
     return s.p;
 }
 
+/* Templates print the date where the server stands. */
+static int64_t local_now(void)
+{
+    time_t t = (time_t)clock_wall_s();
+    struct tm tm;
+    localtime_r(&t, &tm);
+    return (int64_t)t + tm.tm_gmtoff;
+}
+
 int radish_render_chat(Radish *r, const RadishChat *chat, char **prompt, size_t *n, RadishError *error)
 {
     Err err = { 0 };
@@ -71,9 +81,10 @@ int radish_render_chat(Radish *r, const RadishChat *chat, char **prompt, size_t 
                            .kwargs_json = str_of(chat->kwargs_json),
                            .specials = r->specials,
                            .n_specials = r->n_specials,
-                           .add_generation_prompt = !chat->no_generation_prompt,
+                           .prepare = true,
+                           .add_generation_prompt = !chat->no_generation_prompt && !chat->continue_final_message,
                            .continue_final_message = chat->continue_final_message,
-                           .now_s = clock_wall_s() };
+                           .now_s = local_now() };
         status = template_render(r->chat, &in, &out, &err);
     }
     if (status != OK) {

@@ -147,6 +147,25 @@ static void test_continue(void **state)
     buf_free(&out);
 }
 
+static void test_prepare(void **state)
+{
+    (void)state;
+    RenderInput in = { .messages_json = STR("[{\"role\":\"assistant\",\"content\":null,\"reasoning_content\":\"r\"}]"),
+                       .prepare = true };
+    Buf out = { 0 };
+    Err err;
+    assert_int_equal(
+        render("{% for m in messages %}{{ m.content is defined }}{{ m.thinking }}{{ m.reasoning_content }}{% endfor %}",
+               &in, &out, &err),
+        OK);
+    assert_true(str_is(buf_view(&out), "Falserr"));
+    in.messages_json = STR("[]");
+    assert_int_equal(render("x", &in, &out, &err), E_INVALID);
+    in.messages_json = STR("{}");
+    assert_int_equal(render("x", &in, &out, &err), E_INVALID);
+    buf_free(&out);
+}
+
 /* ---- the corpus ---- */
 
 static JValue *field(const JValue *of, const char *name)
@@ -253,6 +272,7 @@ static void test_corpus(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases), cmocka_unit_test(test_limits),
-                                        cmocka_unit_test(test_continue), cmocka_unit_test(test_corpus) };
+                                        cmocka_unit_test(test_continue), cmocka_unit_test(test_prepare),
+                                        cmocka_unit_test(test_corpus) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
