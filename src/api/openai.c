@@ -17,14 +17,13 @@ static Status read_model(Call *c, Params *p)
     return OK;
 }
 
+/* Options without a stream are ignored, as SGLang does: clients send them always. */
 static Status read_stream(Call *c, Params *p)
 {
     TRY(params_bool(p, "stream", &c->stream));
     const json_t *options = params_get(p, "stream_options");
     if (!options) return OK;
     if (!json_is_object(options)) return params_wrong(p, "stream_options", "an object", options);
-    if (!c->stream)
-        return params_refuse(p, "stream_options", "is only for streams: set \"stream\":true or leave it out");
     Params inner = { .o = options, .where = "stream_options.", .arena = p->arena, .err = p->err };
     Status status = params_bool(&inner, "include_usage", &c->include_usage);
     if (status == OK) status = params_bool(&inner, "continuous_usage_stats", &c->continuous_usage);

@@ -453,7 +453,7 @@ static void test_bad_input(void **state)
         { C, "{\"prompt\":\"a\",\"logit_bias\":{\"x\":1}}", "keys must be token ids" },
         { C, "{\"prompt\":\"a\",\"logprobs\":true}", "logprobs must be a number" },
         { C, "{\"prompt\":\"a\",\"stream\":1}", "stream must be true or false, not an integer" },
-        { C, "{\"prompt\":\"a\",\"stream_options\":{}}", "only for streams" },
+        { C, "{\"prompt\":\"a\",\"stream\":true,\"stream_options\":1}", "stream_options must be an object" },
         { C, "{\"prompt\":\"a\",\"min_tokens\":17}", "min_tokens (17)" },
         { C, "{\"prompt\":\"a\",\"repetition_penalty\":0}", "repetition_penalty" },
         { C, "{\"prompt\":\"a\",\"regex\":\"a*\"}", "regex is not supported yet" },
