@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""The commands of the binary, as a person uses them. argv[1] is the build folder; needs the default model, else skips."""
+import json
+import os
+import pathlib
+import pty
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "build/release")
+RADISH = BUILD / "radish"
+MODEL = pathlib.Path(os.environ.get("RADISH_MODEL") or
+                     os.path.expanduser("~/.cache/radish/models/SmolLM2-135M-Instruct.Q4_1.gguf"))
+SLOW = os.environ.get("RADISH_PRESET", "release") in ("asan", "tsan")
+
+
+def radish(*args, text=None, fails=False):
+    p = subprocess.run([RADISH, *map(str, args)], input=text, capture_output=True, text=True, timeout=600)
+    assert (p.returncode == 1) == fails and p.returncode in (0, 1), (args, p.returncode, p.stderr[-2000:])
+    return p.stderr if fails else p.stdout
+
+
+def test_help():
+    out = radish("--help")
+    assert len(out.splitlines()) <= 24 and "perplexity" in out
+    for command in "serve chat run bench tokenize perplexity inspect".split():
+        assert "--" in radish(command, "--help"), command
+
+
+def test_wrong_words():
+    assert "did you mean --port?" in radish("serve", "-m", MODEL, "--prot", "1", fails=True)
+    assert "did you mean `radish serve`" in radish("serv", fails=True)
+    assert "needs a whole number" in radish("serve", "-m", MODEL, "--port", "x", fails=True)
+    assert "needs a value" in radish("serve", "--port", fails=True)
+    assert "no/such" in radish("run", "-m", "no/such", "-p", "x", fails=True)
+    assert "lpm or fcfs" in radish("run", "-m", MODEL, "-p", "x", "--schedule-policy", "best", fails=True)
+
+
+def test_run():
+    one = radish("run", "-m", MODEL, "--temperature", 0, "-n", 12, "--raw", "-p", "The capital of France is")
+    assert one.startswith(" Paris"), one
+    two = radish("run", "-m", MODEL, "--temperature", 0, "-n", 12, "--raw", text="The capital of France is")
+    assert one == two
+    sampled = [radish("run", "-m", MODEL, "--temperature", 1.2, "--seed", 5, "-n", 12, "-p", "Tell me a story") for _ in range(2)]
+    assert sampled[0] == sampled[1]
+    assert radish("run", "-m", MODEL, "--temperature", 0, "-n", 24, "-p", "What is 2+2?").strip()
+
+
+def test_tokenize():
+    text = "Hello  world!\n\tΓειά σου 你好 🙂 <|im_start|>"
+    ids = json.loads(radish("tokenize", "-m", MODEL, text=text))
+    assert ids[-1] == 1, ids
+    assert radish("tokenize", "-m", MODEL, "--decode", text=json.dumps(ids)) == text
+    assert json.loads(radish("tokenize", "-m", MODEL, "--no-parse-special", text=text))[-1] != 1
+    assert "--decode needs" in radish("tokenize", "-m", MODEL, "--decode", text="[1, x]", fails=True)
+
+
+def test_perplexity():
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as f:
+        f.write("It was the best of times, it was the worst of times, it was the age of wisdom. " * 20)
+        f.flush()
+        last = radish("perplexity", "-m", MODEL, "--context-length", 64, f.name).splitlines()[-1]
+        assert last.startswith("ppl ") and 1 < float(last[4:]) < 20, last
+        assert "at least two windows" in radish("perplexity", "-m", MODEL, "--context-length", 4096, f.name, fails=True)
+
+
+def test_bench():
+    with tempfile.TemporaryDirectory() as d:
+        lengths, out = pathlib.Path(d, "lengths.tsv"), pathlib.Path(d, "out.json")
+        lengths.write_text("20\t5\n100\t3\n7\t9\n")
+        radish("bench", "offline", "-m", MODEL, "--lengths", lengths, "--json", out)
+        row = json.loads(out.read_text())
+        assert row["output_tokens"] == 17 and row["input_tokens"] == 127 and row["wall_s"] > 0 and row["output_tok_s"] > 0
+        radish("bench", "latency", "-m", MODEL, "--batch", "1,3", "--input-len", 12, "--output-len", 4, "--prefill", "40",
+               "--runs", 1, "--json", out)
+        rows = json.loads(out.read_text())
+        assert [r["kind"] for r in rows] == ["decode", "decode", "prefill"] and rows[1]["batch"] == 3
+        assert all(r["tok_s"] > 0 for r in rows)
+        lengths.write_text("20 5\n")
+        assert "line 1" in radish("bench", "offline", "-m", MODEL, "--lengths", lengths, fails=True)
+
+
+def test_chat():
+    """Through a pseudo terminal, as typed: line editing, a command, an answer, an unknown command, the end."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm"
+        os.execv(RADISH, [str(RADISH), "chat", "-m", str(MODEL), "--temperature", "0", "-n", "12"])
+    seen = b""
+
+    def wait(what, seconds=120):
+        nonlocal seen
+        end = time.time() + seconds
+        while what not in seen:
+            assert time.time() < end, (what, seen)
+            seen += os.read(fd, 4096)
+        seen = seen[seen.index(what) + len(what):]
+
+    wait(b"/help shows")
+    wait(b"> ")
+    os.write(fd, b"What is 2+2\x7f2?\n")
+    wait(b"4")
+    wait(b"> ")
+    os.write(fd, b"/stats\n")
+    wait(b"prompt tokens")
+    wait(b"> ")
+    os.write(fd, b"/clera\n")
+    wait(b"did you mean /clear")
+    os.write(fd, b"/quit\n")
+    end = time.time() + 60
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        assert time.time() < end
+        try:
+            os.read(fd, 4096)
+        except OSError:
+            pass
+    os.close(fd)
+
+
+def main():
+    if not MODEL.is_file():
+        print("SKIPPED: no default model; `make model` fetches it")
+        sys.exit(77)
+    tests = [f for name, f in sorted(globals().items()) if name.startswith("test_")]
+    failed = []
+    for test in tests:
+        if SLOW and test in (test_perplexity, test_chat):
+            continue
+        try:
+            test()
+            print(f"[       OK ] {test.__name__}")
+        except Exception as e:  # a test must not hide the others
+            failed.append(test.__name__)
+            print(f"[  FAILED  ] {test.__name__}: {e!r}")
+    print(f"[  PASSED  ] {len(tests) - len(failed)} test(s).")
+    if failed:
+        print(f"[  FAILED  ] {len(failed)} test(s).")
+    sys.exit(bool(failed))
+
+
+main()
