@@ -330,7 +330,7 @@ static void encode_slow(Enc *e, Str piece)
 static inline void word_key(const Enc *e, Str w, uint64_t *lo, uint64_t *hi)
 {
     uint64_t k[2] = { 0, 0 };
-    if (w.p <= e->safe) {
+    if ((uintptr_t)w.p - (uintptr_t)e->wide < e->n_wide) {
         memcpy(k, w.p, 16);
         uint64_t low = w.n >= 8 ? ~0ull : (1ull << 8 * w.n) - 1;
         uint64_t high = w.n > 8 ? (1ull << 8 * (w.n - 8)) - 1 : 0;

@@ -275,7 +275,8 @@ typedef struct {
     const Tokenizer *t;
     Scratch *s;
     Ids *out;
-    const char *safe; /* words that end before this can be read 16 bytes at a time */
+    const char *wide; /* words that begin in [wide, wide + n_wide) can be read 16 bytes at a time */
+    size_t n_wide;
 } Enc;
 
 void *enc_work(Enc *e, size_t n); /* at least n bytes, kept with the scratch */

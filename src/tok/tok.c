@@ -259,7 +259,8 @@ static void cut_added(Enc *e, const Matcher *m, Str text, bool at_start, int fla
 static void encode_normalized(Enc *e, Str text, bool at_start, int flags)
 {
     (void)flags;
-    e->safe = text.n >= 16 ? text.p + text.n - 16 : NULL;
+    e->wide = text.p;
+    e->n_wide = text.n >= 16 ? text.n - 15 : 0;
     split_run(e, text, at_start);
 }
 
