@@ -86,7 +86,7 @@ static float round_block(const float *x, uint8_t *q, int *sum)
 
 static void put_sum(const ActForm *f, float d, int sum, uint8_t *out)
 {
-    int32_t off = -f->offset * sum;
+    uint32_t off = 0u - (uint32_t)f->offset * (uint32_t)sum; /* a sum of infinite numbers may be anything */
     float scaled = d * (float)sum;
     if (f->sums)
         memcpy(out, &scaled, 4);
