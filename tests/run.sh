@@ -15,6 +15,9 @@ fi
 if [ -z "${RADISH_MODEL:-}" ]; then
     RADISH_MODEL=$(lint/fetch_model.sh) && export RADISH_MODEL || unset RADISH_MODEL
 fi
+if [ -n "${RADISH_CORPUS:-}" ] && [ -z "${RADISH_VOCABS:-}" ]; then
+    RADISH_VOCABS=$(lint/fetch_vocabs.sh) && export RADISH_VOCABS
+fi
 cuda=()
 [ "$preset" = release ] && cuda=(-DRADISH_CUDA="${CUDA:-auto}")
 mkdir -p "$build"
