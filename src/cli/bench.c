@@ -46,14 +46,15 @@ static void print_model(Radish *r)
 
 int cli_bench(int argc, char **argv)
 {
-    static const char *const kinds[] = { "offline", "latency", NULL };
+    static const char *const kinds[] = { "offline", "latency", "tokenize", NULL };
     Options o = { 0 };
     if (!options_read(CMD_BENCH, argc, argv, &o)) return 1;
     const char *kind = o.n_args ? o.arg[0] : "";
+    if (strcmp(kind, "tokenize") == 0) return bench_tokenize(&o);
     bool offline = strcmp(kind, "offline") == 0;
     if (!offline && strcmp(kind, "latency") != 0) {
         const char *near = options_nearest(kind, kinds);
-        fprintf(stderr, "radish: bench what? `radish bench %s ...`\n", near ? near : "offline|latency");
+        fprintf(stderr, "radish: bench what? `radish bench %s ...`\n", near ? near : "offline|latency|tokenize");
         return 1;
     }
     o.n_args = 0;
