@@ -494,6 +494,35 @@ static void dummies_have_the_wanted_spread(void **state)
     pool_free(pool);
 }
 
+/* NaN and infinity stay what they are, in their own row. */
+static void not_a_number_spoils_its_row_only(void **state)
+{
+    (void)state;
+    static const DType types[] = { DT_Q4_0, DT_Q4_1, DT_Q8_0, DT_Q6_K, DT_BF16, DT_F32 };
+    for (int isa = 0; isa < ISA_COUNT; isa++) {
+        for (size_t f = 0; f < COUNT(types) && linear_isa_ok((CpuIsa)isa); f++) {
+            Case c = case_new(types[f], 20, 512, 6, f);
+            Linear *l = linear_new((CpuIsa)isa, NULL);
+            float *clean = product(l, &c, 0, c.n, false, false);
+            c.in[1 * c.in_stride + 100] = NAN;
+            c.in[4 * c.in_stride + 7] = INFINITY;
+            float *out = product(l, &c, 0, c.n, false, false);
+            for (int t = 0; t < c.n; t++) {
+                for (int r = 0; r < c.rows; r++) {
+                    size_t at = (size_t)t * c.out_stride + (size_t)r;
+                    if (t == 1) assert_true(isnan(out[at]));
+                    if (t == 4) assert_true(!isfinite(out[at]));
+                    if (t != 1 && t != 4) assert_true(out[at] == clean[at]);
+                }
+            }
+            free(out);
+            free(clean);
+            linear_free(l);
+            case_free(&c);
+        }
+    }
+}
+
 static void wrong_shapes_are_refused(void **state)
 {
     (void)state;
@@ -616,7 +645,7 @@ int main(void)
         cmocka_unit_test(all_formats_and_shapes),   cmocka_unit_test(long_rows_and_many_tokens),
         cmocka_unit_test(rows_come_back_exactly),   cmocka_unit_test(bands_stack),
         cmocka_unit_test(vectors_are_f32),          cmocka_unit_test(dummies_have_the_wanted_spread),
-        cmocka_unit_test(wrong_shapes_are_refused),
+        cmocka_unit_test(wrong_shapes_are_refused), cmocka_unit_test(not_a_number_spoils_its_row_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -218,7 +218,7 @@ static void split_iq4_xs(const uint8_t *b, Split *s)
 
 static void split(PanelKind k, const uint8_t *b, Split *s)
 {
-    switch (k) { /* NOLINT: one line a case */
+    switch (k) {
     case PANEL_Q4_0:
     case PANEL_Q4_1:
     case PANEL_Q5_0:
