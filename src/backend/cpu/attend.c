@@ -389,5 +389,5 @@ void cpu_kv_store(Device *d, KvCache *kv, int layer, Tensor qkv, int n_head)
 {
     CHECK(layer >= 0 && layer < kv->shape.n_layer);
     Store s = { d, kv, layer, n_head, qkv };
-    cpu_split(d, qkv.rows, (size_t)(kv->shape.n_kv_head * kv->shape.head_dim), store_rows, &s);
+    cpu_split(d, qkv.rows, (size_t)kv->shape.n_kv_head * (size_t)kv->shape.head_dim, store_rows, &s);
 }

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 enum { POS_MAX = 1 << 24, SPLIT_NS = 4000 };
@@ -121,9 +122,8 @@ static void info(Device *d, DeviceInfo *out)
              pool_size(d->pool));
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     out->memory_total = (size_t)sysconf(_SC_PHYS_PAGES) * page;
-    unsigned long kib = 0;
-    if (sscanf(available, "%lu", &kib) != 1) kib = (unsigned long)((size_t)sysconf(_SC_AVPHYS_PAGES) * page / 1024);
-    out->memory_free = (size_t)kib * 1024;
+    size_t kib = strtoul(available, NULL, 10); /* "12345 kB" */
+    out->memory_free = kib ? kib * 1024 : (size_t)sysconf(_SC_AVPHYS_PAGES) * page;
     if (d->memory_limit) {
         out->memory_total = MIN(out->memory_total, d->memory_limit);
         out->memory_free = MIN(out->memory_free, d->memory_limit);

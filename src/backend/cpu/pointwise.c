@@ -143,7 +143,7 @@ void cpu_head_norm(Device *d, Tensor x, int first, int n_heads, int head_dim, co
     r.n_heads = n_heads;
     r.head_dim = head_dim;
     DEBUG_CHECK(r.w && linear_cols(w) == head_dim);
-    cpu_split(d, x.rows, (size_t)(n_heads * head_dim) / 4, head_norm_rows, &r);
+    cpu_split(d, x.rows, (size_t)n_heads * (size_t)head_dim / 4, head_norm_rows, &r);
 }
 
 /* ---- the rest ---- */
@@ -176,7 +176,7 @@ void cpu_rope(Device *d, Tensor qkv, int n_rot_heads, int head_dim, int table)
 {
     CHECK(table >= 0 && table < d->n_rope && 2 * d->rope[table].half <= head_dim);
     Rows r = { .d = d, .out = qkv, .n_heads = n_rot_heads, .head_dim = head_dim, .rope = &d->rope[table] };
-    cpu_split(d, qkv.rows, (size_t)(n_rot_heads * head_dim) / 4, rope_rows, &r);
+    cpu_split(d, qkv.rows, (size_t)n_rot_heads * (size_t)head_dim / 4, rope_rows, &r);
 }
 
 static void glu_rows(void *arg, int begin, int end)

@@ -373,6 +373,7 @@ static int32_t draw_kept(const Simd *s, Desk *t, const SampleRow *r, int n, floa
 
 static int32_t choose(const Simd *s, Desk *t, const float *x, const SampleRow *r, int n)
 {
+    CHECK(t->y);
     bool greedy = !(r->temperature > 0);
     const float *y = x;
     if (!greedy || changes_logits(r)) {
