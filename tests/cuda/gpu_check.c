@@ -695,6 +695,7 @@ int main(int argc, char **argv)
     struct cudaDeviceProp prop;
     CU(cudaGetDeviceProperties(&prop, 0));
     printf("%s, %d SMs, %.1f GB\n", prop.name, prop.multiProcessorCount, (double)prop.totalGlobalMem * 1e-9);
+    setvbuf(stdout, NULL, _IOLBF, 0);
     CU(cudaStreamCreate(&stream));
     if (strcmp(what, "bench") != 0) {
         if (wanted("pointwise", argc - 2, argv + 2)) check_pointwise();

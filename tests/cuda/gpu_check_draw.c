@@ -20,7 +20,7 @@ static void change(float *y, const SampleRow *r)
 {
     for (int i = 0; i < r->n_seen; i++) {
         float *v = &y[r->seen[i].id];
-        *v = *v > 0 ? *v / r->repetition : *v * r->repetition;
+        if (r->seen[i].n_out || r->seen[i].in_prompt) *v = *v > 0 ? *v / r->repetition : *v * r->repetition;
         *v -= r->frequency * (float)r->seen[i].n_out;
         if (r->seen[i].n_out) *v -= r->presence;
     }

@@ -344,7 +344,7 @@ typedef struct {
 static double steps_ms(StepRun *r, double budget)
 {
     Err err;
-    int n = 3;
+    int n = 20;
     double ms = 0;
     for (int round = 0; round < 3; round++) { /* warm and tune, estimate, measure; one step ahead as the engine runs */
         CU(cudaDeviceSynchronize());

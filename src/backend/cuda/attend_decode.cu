@@ -82,6 +82,7 @@ static __global__ void plan_kernel(int4 *plan, const int32_t *count, const int32
     extern __shared__ int sum[];
     __shared__ int run[1024];
     __shared__ int4 at[ATTEND_MAX_CTA + 1];
+    chain_wait();
     int n = count[0];
     prefix_costs(sum, run, seq_len, n, window);
     for (int i = threadIdx.x; i <= n_cta; i += blockDim.x) at[i] = border(sum, n, seq_len, n_kv_head, window, i, n_cta);
@@ -346,7 +347,13 @@ DEV void put_out(const AttendArgs *a, const Stage *st, int group, int h, int d, 
         scale = 1.f / l;
     }
     bf16 *out = (bf16 *)a->out + (size_t)st->row * a->out_stride + head * a->head_dim + d;
-    *(uint2 *)out = make_uint2(pack2(o.x * scale, o.y * scale), pack2(o.z * scale, o.w * scale));
+    uint2 v = make_uint2(pack2(o.x * scale, o.y * scale), pack2(o.z * scale, o.w * scale));
+    if (a->head_dim % 4 == 0) {
+        *(uint2 *)out = v;
+    } else { /* an even head size: pairs */
+        *(uint32_t *)out = v.x;
+        if (d + 2 < a->head_dim) *(uint32_t *)(out + 2) = v.y;
+    }
 }
 
 /* A part: o [8 * NT][D], then m and l [8 * NT] each. */
@@ -428,6 +435,7 @@ static __global__ void __launch_bounds__(THREADS, D > 128 ? 1 : 2) decode_kernel
         fence_init();
     }
     __syncthreads();
+    chain_wait();
     if (warp == N_WARP) {
         copy_warp<D>(&a, ring, desc, full, empty, n_stage);
         return;
@@ -510,8 +518,7 @@ size_t attend_part_bytes(int group, int kv_dim)
 
 void launch_attend_plan(Stream s, int32_t *plan, const int32_t *count, const int32_t *seq_len, int n_kv_head, int window, int n_cta)
 {
-    plan_kernel<<<1, 1024, (ATTEND_MAX_DECODE + 1) * sizeof(int), (cudaStream_t)s>>>((int4 *)plan, count, seq_len, n_kv_head,
-                                                                                    window, n_cta);
+    CHAIN(plan_kernel, 1, 1024, (ATTEND_MAX_DECODE + 1) * sizeof(int), s, (int4 *)plan, count, seq_len, n_kv_head, window, n_cta);
 }
 
 void launch_attend_decode(Stream s, const AttendArgs *a)
@@ -522,5 +529,7 @@ void launch_attend_decode(Stream s, const AttendArgs *a)
     size_t bytes = shared_bytes(v, n_stage);
     cudaFuncSetAttribute(v->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
     void *args[] = { (void *)a, &n_stage };
-    cudaLaunchKernel(v->kernel, dim3(a->n_cta), dim3(THREADS), args, bytes, (cudaStream_t)s);
+    Chain c;
+    chain_set(&c, a->n_cta, THREADS, bytes, s);
+    cudaLaunchKernelExC(&c.config, v->kernel, args);
 }

@@ -8,7 +8,7 @@
  * r % group. One copy warp fills a ring of tiles of 64 tokens, one bulk copy a page; eight computing warps own 16 rows
  * each and never wait for one another: S = Q K^T with running maximum and sum in registers, P stays in registers, O += P V.
  * Tiles wholly above a warp's diagonal are skipped; the list of tiles is sorted longest first by the host.
- * Measured: see docs/perf/gpu-prefill-attention.md. */
+ * This is the version for every chip and shape; attend_hopper.cu is that for sm_90a. */
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.h"
 
@@ -225,6 +225,7 @@ template <int D> static __global__ void __launch_bounds__(THREADS, 1) prefill_ke
     uint64_t *bars = (uint64_t *)(smem + (size_t)n_stage * N_PAGE * BLOCK);
     uint32_t full = shared_addr(bars), empty = full + n_stage * 8, ring = shared_addr(smem);
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, group = a.n_head / a.n_kv_head, row0 = warp * 16;
+    chain_wait();
     if ((int)blockIdx.x >= a.count[1] * a.n_kv_head) return;
     Work w = work_of(&a);
     if (threadIdx.x == 0) {
@@ -263,12 +264,16 @@ template <int D> static void launch(cudaStream_t s, const AttendArgs *a)
     cudaDeviceGetAttribute(&room, cudaDevAttrMaxSharedMemoryPerBlockOptin, dev);
     while (n_stage > 1 && (int)shared_bytes(D, n_stage) > room) n_stage--;
     cudaFuncSetAttribute((const void *)prefill_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes(D, n_stage));
-    prefill_kernel<D><<<a->n_tile * a->n_kv_head, THREADS, shared_bytes(D, n_stage), s>>>(*a, n_stage);
+    CHAIN(prefill_kernel<D>, a->n_tile * a->n_kv_head, THREADS, shared_bytes(D, n_stage), s, *a, n_stage);
 }
 
 void launch_attend_prefill(Stream s, const AttendArgs *a)
 {
     if (a->n_tile <= 0) return;
+    if (attend_hopper_fits(a)) {
+        launch_attend_hopper(s, a);
+        return;
+    }
     if (a->kv_dim == 64) launch<64>((cudaStream_t)s, a);
     else if (a->kv_dim == 96) launch<96>((cudaStream_t)s, a);
     else if (a->kv_dim == 128) launch<128>((cudaStream_t)s, a);

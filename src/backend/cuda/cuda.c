@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 enum { UPLOAD_BYTES = 32 << 20 };
 
@@ -44,12 +45,16 @@ static int count_devices(void)
     return cudaGetDeviceCount(&n) == cudaSuccess ? n : 0;
 }
 
-/* Where chosen algorithms are remembered. */
+/* Where chosen algorithms are remembered; made if it is not there. "": nowhere. */
 static const char *cache_dir(Arena *a)
 {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (base && base[0]) return arena_printf(a, "%s/radish", base).p;
-    return home && home[0] ? arena_printf(a, "%s/.cache/radish", home).p : "";
+    if ((!base || !base[0]) && home && home[0]) base = arena_printf(a, "%s/.cache", home).p;
+    if (!base || !base[0]) return "";
+    const char *dir = arena_printf(a, "%s/radish", base).p;
+    mkdir(base, 0700);
+    mkdir(dir, 0700);
+    return dir;
 }
 
 static void close_device(Device *d)
@@ -309,8 +314,8 @@ static Status make_kv(Device *d, KvShape s, KvCache **out, Err *err)
 {
     if (s.dtype != DT_NONE && s.dtype != DT_BF16)
         return fail(err, E_UNSUPPORTED, "cuda keeps keys and values in bf16 only");
-    if (!attend_kv_dim(s.head_dim) || s.head_dim % 4)
-        return fail(err, E_UNSUPPORTED, "a head size of %d: cuda needs a multiple of 4, up to 256", s.head_dim);
+    if (!attend_kv_dim(s.head_dim) || s.head_dim % 2)
+        return fail(err, E_UNSUPPORTED, "a head size of %d: cuda needs an even one, up to 256", s.head_dim);
     KvCache *k = mem_alloc(sizeof *k);
     k->next = d->kvs;
     d->kvs = k;
@@ -326,8 +331,6 @@ static Status make_kv(Device *d, KvShape s, KvCache **out, Err *err)
 static Status make_rope(Device *d, const RopeTable *t, int max_pos, int *handle, Err *err)
 {
     if (d->n_rope == (int)COUNT(d->rope)) return fail(err, E_LIMIT, "more than %d rope tables", d->n_rope);
-    if (t->rot_dim % 4)
-        return fail(err, E_UNSUPPORTED, "rope over %d elements: cuda needs a multiple of 4", t->rot_dim);
     Rope *r = &d->rope[d->n_rope];
     size_t n = (size_t)(t->rot_dim / 2);
     float *freq;

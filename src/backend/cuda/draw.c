@@ -198,6 +198,7 @@ void cuda_sample(Device *d, Tensor logits, const SampleRow *rows, int n)
 
 Status cuda_sample_wait(Device *d, SampleOut *out, int n, Err *err)
 {
+    if (n == 0 && d->error == cudaSuccess) return OK; /* a pass that drew nothing */
     if (d->error == cudaSuccess && d->result_n == 0) return fail(err, E_INVALID, "nothing was sampled");
     SampleResult *r = &d->results[d->result_first];
     if (d->error == cudaSuccess) cuda_ok(d, cudaEventSynchronize(r->done));

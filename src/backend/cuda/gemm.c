@@ -17,14 +17,16 @@
 enum { SUGGESTIONS = 32, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 << 20 };
 
 /* Everything that we call, by name. */
-/* clang-format off */
-#define FUNCTIONS(F) \
-    F(Create) F(Destroy) F(GetVersion) F(Matmul) F(MatmulAlgoGetHeuristic) F(MatmulAlgoCheck) F(MatmulDescInit_internal) \
-    F(MatmulDescSetAttribute) F(MatrixLayoutInit_internal) F(MatmulPreferenceInit_internal) F(MatmulPreferenceSetAttribute)
-/* clang-format on */
+#define FUNCTIONS(F)                                                                                                   \
+    F(Create)                                                                                                          \
+    F(Destroy)                                                                                                         \
+    F(GetVersion)                                                                                                      \
+    F(Matmul)                                                                                                          \
+    F(MatmulAlgoGetHeuristic) F(MatmulAlgoCheck) F(MatmulDescInit_internal) F(MatmulDescSetAttribute)                  \
+        F(MatrixLayoutInit_internal) F(MatmulPreferenceInit_internal) F(MatmulPreferenceSetAttribute)
 
 typedef struct {
-#define F(name) __typeof__(&cublasLt##name) name; /* NOLINT(bugprone-macro-parentheses): a member's name */
+#define F(name) __typeof__(&cublasLt##name) name;
     FUNCTIONS(F)
 #undef F
 } Library;
@@ -37,7 +39,7 @@ typedef struct {
 typedef struct {
     ChoiceKey key;
     float us;
-    uint32_t pad;
+    uint32_t other; /* something else than this library was faster */
     cublasLtMatmulAlgo_t algo;
 } Choice;
 
@@ -181,6 +183,20 @@ static void keep_choice(Gemm *g, const GemmShape *s, const cublasLtMatmulAlgo_t 
     g->changed = true;
 }
 
+void gemm_note_other(Gemm *g, GemmShape shape, double us)
+{
+    Choice *c = find_choice(g, &shape);
+    if (!c) return;
+    c->other = us < (double)c->us;
+    g->changed = true;
+}
+
+bool gemm_other_is_faster(Gemm *g, GemmShape shape)
+{
+    Choice *c = find_choice(g, &shape);
+    return c && c->other;
+}
+
 /* ---- plans ---- */
 
 static void set_desc(Gemm *g, Plan *p, cublasLtMatmulDescAttributes_t what, const void *value, size_t n)
@@ -252,8 +268,7 @@ static Plan *plan_of(Gemm *g, const GemmShape *s)
         g->n_plans = 0;
     }
     size_t at = hash_bytes(&key, sizeof key, 0) % PLANS_MAX;
-    while (g->plans[at].used && memcmp(&g->plans[at].shape, &key, sizeof key) != 0) /* NOLINT: both zeroed whole */
-        at = (at + 1) % PLANS_MAX;
+    while (g->plans[at].used && memcmp(&g->plans[at].shape, &key, sizeof key) != 0) at = (at + 1) % PLANS_MAX;
     Plan *p = &g->plans[at];
     if (!p->used) {
         p->shape = key;

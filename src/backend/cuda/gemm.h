@@ -27,6 +27,9 @@ bool gemm_is_tuned(Gemm *g, GemmShape shape);
  * each and two rounds; keeps the best. Waits. us: NULL, or room for the times of all (0: not tried). Writes `out`. */
 int gemm_tune(Gemm *g, Stream s, GemmShape shape, void *out, const void *in, const void *const *w, int n_w,
               const void *bias, int most, double ms_each, double *us);
+/* Another way to compute this shape takes so long; whether it is the faster one, as far as both have been timed. */
+void gemm_note_other(Gemm *g, GemmShape shape, double us);
+bool gemm_other_is_faster(Gemm *g, GemmShape shape);
 void gemm_save(Gemm *g); /* writes the cache file if there is something new; failing to is no error */
 
 #endif

@@ -100,6 +100,9 @@ void launch_attend_plan(Stream s, int32_t *plan, const int32_t *count, const int
 void launch_attend_decode(Stream s, const AttendArgs *a);
 int attend_prefill_rows(int group); /* new tokens of one prefill tile; 0: a group too large */
 void launch_attend_prefill(Stream s, const AttendArgs *a);
+/* attend_hopper.cu: the same, faster; launch_attend_prefill takes it where it fits the device and the shape */
+bool attend_hopper_fits(const AttendArgs *a);
+void launch_attend_hopper(Stream s, const AttendArgs *a);
 
 /* ---- gemv.cu ---- */
 
@@ -141,6 +144,16 @@ typedef struct {
     float *top_logprob;
 } DrawArgs;
 void launch_draw(Stream s, const DrawArgs *a);
+
+/* ---- plain.cu: for sizes that are no multiple of 8; those above come here by themselves ---- */
+
+void launch_plain_rows(Stream s, void *out, int out_stride, const void *in, int in_stride, const int32_t *index,
+                       const int32_t *drawn, int rows, int cols, float scale);
+void launch_plain_norm(Stream s, const NormArgs *a);
+void launch_plain_add(Stream s, void *x, int x_stride, const void *y, int y_stride, int rows, int cols);
+void launch_plain_glu(Stream s, void *out, int out_stride, const void *in, int in_stride, int rows, int cols, int act);
+void launch_plain_linear(Stream s, const GemvArgs *a);
+void launch_plain_heads(Stream s, const HeadArgs *a);
 
 /* ---- probe.cu ---- */
 

@@ -8,13 +8,12 @@
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.h"
 
-static cudaStream_t stream(Stream s) { return (cudaStream_t)s; }
-
 /* ---- embed, gather ---- */
 
 static __global__ void embed_kernel(bf16 *out, int out_stride, const bf16 *table, const int32_t *token, const int32_t *drawn,
                                     int cols, float scale)
 {
+    chain_wait();
     int row = blockIdx.x, id = token[row];
     if (id < 0) id = drawn[-1 - id];
     const uint4 *src = (const uint4 *)(table + (size_t)id * cols);
@@ -34,11 +33,13 @@ static __global__ void embed_kernel(bf16 *out, int out_stride, const bf16 *table
 void launch_embed(Stream s, void *out, int out_stride, const void *table, const int32_t *token, const int32_t *drawn, int rows,
                   int cols, float scale)
 {
-    embed_kernel<<<rows, 128, 0, stream(s)>>>((bf16 *)out, out_stride, (const bf16 *)table, token, drawn, cols, scale);
+    if (cols % 8) launch_plain_rows(s, out, out_stride, table, cols, token, drawn, rows, cols, scale);
+    else CHAIN(embed_kernel, rows, 128, 0, s, (bf16 *)out, out_stride, (const bf16 *)table, token, drawn, cols, scale);
 }
 
 static __global__ void gather_kernel(bf16 *out, int out_stride, const bf16 *in, int in_stride, const int32_t *row, int cols)
 {
+    chain_wait();
     const uint4 *src = (const uint4 *)(in + (size_t)row[blockIdx.x] * in_stride);
     uint4 *dst = (uint4 *)(out + (size_t)blockIdx.x * out_stride);
     for (int i = threadIdx.x; i < cols / 8; i += blockDim.x) dst[i] = src[i];
@@ -46,7 +47,8 @@ static __global__ void gather_kernel(bf16 *out, int out_stride, const bf16 *in, 
 
 void launch_gather(Stream s, void *out, int out_stride, const void *in, int in_stride, const int32_t *row, int rows, int cols)
 {
-    gather_kernel<<<rows, 128, 0, stream(s)>>>((bf16 *)out, out_stride, (const bf16 *)in, in_stride, row, cols);
+    if (cols % 8) launch_plain_rows(s, out, out_stride, in, in_stride, row, nullptr, rows, cols, 1.f);
+    else CHAIN(gather_kernel, rows, 128, 0, s, (bf16 *)out, out_stride, (const bf16 *)in, in_stride, row, cols);
 }
 
 /* ---- norms ---- */
@@ -54,6 +56,7 @@ void launch_gather(Stream s, void *out, int out_stride, const void *in, int in_s
 /* A block a row; a thread holds V vectors of 8. */
 template <int V> static __global__ void norm_kernel(const __grid_constant__ NormArgs a)
 {
+    chain_wait();
     __shared__ float part[WARP];
     uint4 *x = (uint4 *)((bf16 *)a.x + (size_t)blockIdx.x * a.x_stride);
     const uint4 *add = (const uint4 *)((const bf16 *)a.add + (size_t)blockIdx.x * a.add_stride);
@@ -95,13 +98,15 @@ void launch_norm(Stream s, const NormArgs *a)
 {
     int per_row = a->cols / 8, v = per_row <= 128 ? 1 : per_row <= 1024 ? 2 : 4;
     int threads = ((per_row + v - 1) / v + WARP - 1) / WARP * WARP;
-    if (v == 1) norm_kernel<1><<<a->rows, threads, 0, stream(s)>>>(*a);
-    else if (v == 2) norm_kernel<2><<<a->rows, threads, 0, stream(s)>>>(*a);
-    else norm_kernel<4><<<a->rows, threads, 0, stream(s)>>>(*a);
+    if (a->cols % 8) launch_plain_norm(s, a);
+    else if (v == 1) CHAIN(norm_kernel<1>, a->rows, threads, 0, s, *a);
+    else if (v == 2) CHAIN(norm_kernel<2>, a->rows, threads, 0, s, *a);
+    else CHAIN(norm_kernel<4>, a->rows, threads, 0, s, *a);
 }
 
 static __global__ void head_norm_kernel(bf16 *x, int stride, int n_heads, int head_dim, const float *w, float eps, float w_bias)
 {
+    chain_wait();
     int head = blockIdx.y * (blockDim.x / WARP) + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     if (head >= n_heads) return;
     bf16 *h = x + (size_t)blockIdx.x * stride + head * head_dim;
@@ -113,13 +118,14 @@ static __global__ void head_norm_kernel(bf16 *x, int stride, int n_heads, int he
 
 void launch_head_norm(Stream s, void *x, int stride, int rows, int n_heads, int head_dim, const float *w, float eps, float w_bias)
 {
-    head_norm_kernel<<<dim3(rows, (n_heads + 3) / 4), 4 * WARP, 0, stream(s)>>>((bf16 *)x, stride, n_heads, head_dim, w, eps, w_bias);
+    CHAIN(head_norm_kernel, dim3(rows, (n_heads + 3) / 4), 4 * WARP, 0, s, (bf16 *)x, stride, n_heads, head_dim, w, eps, w_bias);
 }
 
 /* ---- elementwise ---- */
 
 static __global__ void add_kernel(bf16 *x, int x_stride, const bf16 *y, int y_stride, int vecs, long long n)
 {
+    chain_wait();
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < n; i += (long long)gridDim.x * blockDim.x) {
         long long row = i / vecs, col = i % vecs;
         uint4 *p = (uint4 *)(x + row * x_stride) + col;
@@ -141,7 +147,8 @@ static int grid_of(long long n, int threads)
 void launch_add(Stream s, void *x, int x_stride, const void *y, int y_stride, int rows, int cols)
 {
     long long n = (long long)rows * (cols / 8);
-    add_kernel<<<grid_of(n, 256), 256, 0, stream(s)>>>((bf16 *)x, x_stride, (const bf16 *)y, y_stride, cols / 8, n);
+    if (cols % 8) launch_plain_add(s, x, x_stride, y, y_stride, rows, cols);
+    else CHAIN(add_kernel, grid_of(n, 256), 256, 0, s, (bf16 *)x, x_stride, (const bf16 *)y, y_stride, cols / 8, n);
 }
 
 /* act: 0 SiLU, 1 GELU by tanh, 2 GELU by erf; as GluAct */
@@ -154,6 +161,7 @@ template <int ACT> DEV float activate(float x)
 
 template <int ACT> static __global__ void glu_kernel(bf16 *out, int out_stride, const bf16 *in, int in_stride, int vecs, long long n)
 {
+    chain_wait();
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < n; i += (long long)gridDim.x * blockDim.x) {
         long long row = i / vecs, col = i % vecs;
         const uint4 *p = (const uint4 *)(in + row * in_stride) + col;
@@ -171,15 +179,17 @@ void launch_glu(Stream s, void *out, int out_stride, const void *gate_up, int in
     long long n = (long long)rows * (cols / 8);
     int grid = grid_of(n, 256), vecs = cols / 8;
     const bf16 *in = (const bf16 *)gate_up;
-    if (act == 0) glu_kernel<0><<<grid, 256, 0, stream(s)>>>((bf16 *)out, out_stride, in, in_stride, vecs, n);
-    else if (act == 1) glu_kernel<1><<<grid, 256, 0, stream(s)>>>((bf16 *)out, out_stride, in, in_stride, vecs, n);
-    else glu_kernel<2><<<grid, 256, 0, stream(s)>>>((bf16 *)out, out_stride, in, in_stride, vecs, n);
+    if (cols % 8) launch_plain_glu(s, out, out_stride, gate_up, in_stride, rows, cols, act);
+    else if (act == 0) CHAIN(glu_kernel<0>, grid, 256, 0, s, (bf16 *)out, out_stride, in, in_stride, vecs, n);
+    else if (act == 1) CHAIN(glu_kernel<1>, grid, 256, 0, s, (bf16 *)out, out_stride, in, in_stride, vecs, n);
+    else CHAIN(glu_kernel<2>, grid, 256, 0, s, (bf16 *)out, out_stride, in, in_stride, vecs, n);
 }
 
 DEV float capped(float x, float cap) { return cap < 0.f ? x * -cap : cap * tanhf(x / cap); }
 
 static __global__ void softcap_kernel(float *x, int stride, int cols, long long n, float cap)
 {
+    chain_wait();
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < n; i += (long long)gridDim.x * blockDim.x) {
         float *p = x + i / cols * stride + i % cols;
         *p = capped(*p, cap);
@@ -188,6 +198,7 @@ static __global__ void softcap_kernel(float *x, int stride, int cols, long long 
 
 static __global__ void softcap_act_kernel(bf16 *x, int stride, int cols, long long n, float cap)
 {
+    chain_wait();
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < n; i += (long long)gridDim.x * blockDim.x) {
         bf16 *p = x + i / cols * stride + i % cols;
         *p = __float2bfloat16(capped(__bfloat162float(*p), cap));
@@ -197,13 +208,13 @@ static __global__ void softcap_act_kernel(bf16 *x, int stride, int cols, long lo
 void launch_softcap(Stream s, float *x, int stride, int rows, int cols, float cap)
 {
     long long n = (long long)rows * cols;
-    softcap_kernel<<<grid_of(n, 256), 256, 0, stream(s)>>>(x, stride, cols, n, cap);
+    CHAIN(softcap_kernel, grid_of(n, 256), 256, 0, s, x, stride, cols, n, cap);
 }
 
 void launch_softcap_act(Stream s, void *x, int stride, int rows, int cols, float cap)
 {
     long long n = (long long)rows * cols;
-    softcap_act_kernel<<<grid_of(n, 256), 256, 0, stream(s)>>>((bf16 *)x, stride, cols, n, cap);
+    CHAIN(softcap_act_kernel, grid_of(n, 256), 256, 0, s, (bf16 *)x, stride, cols, n, cap);
 }
 
 /* ---- rope and the pages ---- */
@@ -220,7 +231,7 @@ static __global__ void rope_table_kernel(float2 *table, const float *inv_freq, i
 void launch_rope_table(Stream s, float *table, const float *inv_freq, int n_freq, int max_pos, float mscale)
 {
     long long n = (long long)max_pos * n_freq;
-    rope_table_kernel<<<grid_of(n, 256), 256, 0, stream(s)>>>((float2 *)table, inv_freq, n_freq, n, mscale);
+    rope_table_kernel<<<grid_of(n, 256), 256, 0, (cudaStream_t)s>>>((float2 *)table, inv_freq, n_freq, n, mscale);
 }
 
 /* A lane holds the pairs of elements (2e, 2e + 1), e = lane + 32 j. Elements that turn together are i and i + rot/2, held by
@@ -261,6 +272,7 @@ template <int KV_DIM> DEV void put_page(const HeadArgs *a, int slot, int head, i
 
 template <int KV_DIM> static __global__ void heads_kernel(const __grid_constant__ HeadArgs a)
 {
+    chain_wait();
     int row = blockIdx.x, head = blockIdx.y * (blockDim.x / WARP) + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     int first_k = a.n_head, first_v = a.n_head + a.n_kv_head, n = a.kv ? first_v + a.n_kv_head : first_v;
     if (head >= n) return;
@@ -302,10 +314,11 @@ void launch_heads(Stream s, const HeadArgs *a)
 {
     int n = a->n_head + (a->kv ? 2 : 1) * a->n_kv_head;
     dim3 grid(a->rows, (n + 7) / 8);
-    if (a->kv_dim == 64) heads_kernel<64><<<grid, 256, 0, stream(s)>>>(*a);
-    else if (a->kv_dim == 96) heads_kernel<96><<<grid, 256, 0, stream(s)>>>(*a);
-    else if (a->kv_dim == 128) heads_kernel<128><<<grid, 256, 0, stream(s)>>>(*a);
-    else heads_kernel<256><<<grid, 256, 0, stream(s)>>>(*a);
+    if (a->head_dim % 4 || a->rot_dim % 4) launch_plain_heads(s, a);
+    else if (a->kv_dim == 64) CHAIN(heads_kernel<64>, grid, 256, 0, s, *a);
+    else if (a->kv_dim == 96) CHAIN(heads_kernel<96>, grid, 256, 0, s, *a);
+    else if (a->kv_dim == 128) CHAIN(heads_kernel<128>, grid, 256, 0, s, *a);
+    else CHAIN(heads_kernel<256>, grid, 256, 0, s, *a);
 }
 
 /* ---- dummy weights ---- */
@@ -330,5 +343,5 @@ static __global__ void fill_kernel(void *out, size_t n, uint64_t seed, float std
 
 void launch_fill(Stream s, void *out, size_t n, uint64_t seed, float std, bool f32)
 {
-    fill_kernel<<<132 * 8, 256, 0, stream(s)>>>(out, n, seed, std, f32);
+    fill_kernel<<<132 * 8, 256, 0, (cudaStream_t)s>>>(out, n, seed, std, f32);
 }

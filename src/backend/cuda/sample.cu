@@ -5,8 +5,10 @@
  * always "above this key, or equal to it with an id up to that": a Cut. Cuts are found by radix selection: three passes with a
  * histogram of 11 bits of the key, of counts for top_k and of probability for top_p. The draw inverts the cumulative
  * distribution in id order at one uniform number.
+ * Where something cuts, one pass counts how many tokens and how much probability lie above a few fixed weights; the first such
+ * band that surely holds what is kept, if it is short, is listed in shared memory, and the selection reads only that.
  * Probabilities are summed as integers (40 bits after the point), so the order of adding cannot change a result.
- * A CTA of 32 warps a row; a warp owns a run of ids. Greedy reads the row once (bound: memory), top_k and top_p about ten
+ * A CTA of 32 warps a row; a warp owns a run of ids. Greedy reads the row once (bound: memory), top_k and top_p four
  * times, from L2. Measured: see docs/perf/gpu-sampling.md. */
 #include <float.h>
 
@@ -15,7 +17,7 @@
 
 typedef unsigned long long u64;
 
-enum { THREADS = 1024, N_WARP = THREADS / WARP, STEP = WARP * 4, BINS = 2048 };
+enum { THREADS = 1024, N_WARP = THREADS / WARP, STEP = WARP * 4, BINS = 2048, LIST_MAX = 2048, N_BAND = 8 };
 
 /* Rising with the value; NaN never comes here. */
 DEV uint32_t key_of(float v)
@@ -32,9 +34,10 @@ typedef enum { COUNT, MASS, TIES } Kind;
 
 /* A row and what is kept of it so far. */
 typedef struct {
-    const float *x;
+    const float *x;        /* 16-byte aligned, readable to the next multiple of 4 */
+    const int *ids;        /* NULL: i itself is the id */
     const uint32_t *allowed;
-    int n, run;            /* ids, ids of a warp */
+    int n, run;            /* entries, entries of a warp */
     float top, inv_temp, min_p;
     int best;
     uint32_t cut_key;      /* kept: key > cut_key, or equal and id <= cut_last */
@@ -49,26 +52,27 @@ typedef struct {
     u64 found, before;
     int id;
     float fpart[WARP];
+    int count[N_WARP][N_BAND];
+    u64 mass[N_WARP][N_BAND + 1];
+    __align__(16) float list[LIST_MAX];
+    int list_id[LIST_MAX];
 } Room;
 
 DEV float clean(float v) { return v > FLT_MAX ? FLT_MAX : v > -INFINITY ? v + 0.f : -INFINITY; }
 
-/* Four ids from i on, cleaned and masked. */
+/* Four entries from i on, cleaned and masked. */
 DEV float4 four(const View *w, int i)
 {
-    float4 v = make_float4(-INFINITY, -INFINITY, -INFINITY, -INFINITY);
-    if (i + 3 < w->n) {
-        v = *(const float4 *)(w->x + i);
-    } else {
-        if (i < w->n) v.x = w->x[i];
-        if (i + 1 < w->n) v.y = w->x[i + 1];
-        if (i + 2 < w->n) v.z = w->x[i + 2];
-    }
-    uint32_t bits = w->allowed && i < w->n ? w->allowed[i / 32] >> (i % 32) : ~0u;
+    bool in = i < w->n;
+    float4 v = *(const float4 *)(w->x + (in ? i : 0));
+    uint32_t bits = in ? (1u << min(4, w->n - i)) - 1 : 0;
+    if (w->allowed && in) bits &= w->allowed[i / 32] >> (i % 32);
     v.x = bits & 1 ? clean(v.x) : -INFINITY, v.y = bits & 2 ? clean(v.y) : -INFINITY;
     v.z = bits & 4 ? clean(v.z) : -INFINITY, v.w = bits & 8 ? clean(v.w) : -INFINITY;
     return v;
 }
+
+DEV int id_of(const View *w, int i) { return w->ids ? w->ids[min(i, w->n - 1)] : i; }
 
 DEV float weight(const View *w, float v) { return __expf((v - w->top) * w->inv_temp); }
 
@@ -81,11 +85,11 @@ DEV bool kept(const View *w, float v, int id)
     return !(w->min_p > 0.f) || id == w->best || weight(w, v) >= w->min_p;
 }
 
-/* What an id counts for. */
-DEV u64 amount(const View *w, float v, int id)
+/* What entry i counts for. */
+DEV u64 amount(const View *w, float v, int i)
 {
     if (w->kind == TIES) return key_of(v) == w->tie;
-    if (!kept(w, v, id)) return 0;
+    if (!kept(w, v, id_of(w, i))) return 0;
     return w->kind == COUNT ? 1 : mass_of(w, v);
 }
 
@@ -121,6 +125,7 @@ DEV u64 next_best(const View *w, Room *room, u64 under)
 {
     u64 best = 0;
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+#pragma unroll 4
     for (int i = warp * w->run + lane * 4; i < min(w->n, (warp + 1) * w->run); i += STEP) {
         float4 v = four(w, i);
         float f[4] = { v.x, v.y, v.z, v.w };
@@ -133,11 +138,29 @@ DEV u64 next_best(const View *w, Room *room, u64 under)
     return block_max64(best, room);
 }
 
+/* The first of all: the same for under = all ones, in fewer instructions. */
+DEV u64 best_of(const View *w, Room *room)
+{
+    float best = -INFINITY;
+    int id = 0, warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, end = min(w->n, (warp + 1) * w->run);
+#pragma unroll 8
+    for (int i = warp * w->run + lane * 4; i < end; i += STEP) {
+        float4 v = *(const float4 *)(w->x + i);
+        uint32_t bits = w->allowed ? w->allowed[i / 32] >> (i % 32) : ~0u;
+        if (v.x > best && bits & 1) best = v.x, id = i; /* a thread's ids rise, so of equals the first stays */
+        if (v.y > best && bits & 2 && i + 1 < w->n) best = v.y, id = i + 1;
+        if (v.z > best && bits & 4 && i + 2 < w->n) best = v.z, id = i + 2;
+        if (v.w > best && bits & 8 && i + 3 < w->n) best = v.w, id = i + 3;
+    }
+    return block_max64(best > -INFINITY ? (u64)key_of(clean(best)) << 32 | (uint32_t)~id : 0, room);
+}
+
 /* Amounts of each warp's run into room->part; returns their sum. */
 DEV u64 sum_runs(const View *w, Room *room)
 {
     u64 sum = 0;
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+#pragma unroll 4
     for (int i = warp * w->run + lane * 4; i < min(w->n, (warp + 1) * w->run); i += STEP) {
         float4 v = four(w, i);
         sum += amount(w, v.x, i) + amount(w, v.y, i + 1) + amount(w, v.z, i + 2) + amount(w, v.w, i + 3);
@@ -170,7 +193,7 @@ DEV int find_id(const View *w, Room *room, u64 target)
             if (target >= s && target < s + mine) {
                 int c = 0;
                 while (target >= s + a[c]) s += a[c++];
-                room->id = i + c;
+                room->id = id_of(w, i + c);
                 done = true;
             }
             done = __any_sync(~0u, done);
@@ -239,6 +262,90 @@ DEV void cut(View *w, Room *room, u64 wanted)
     __syncthreads();
 }
 
+/* ---- the short list ---- */
+
+static __device__ const float bands[N_BAND] = { -1.f, -2.f, -3.f, -4.f, -5.5f, -7.5f, -10.f, -14.f };
+
+DEV float depth(const View *w, float v) { return (v - w->top) * w->inv_temp; }
+
+/* Counts and probabilities above each band, of each warp's run; the last mass is the whole. */
+DEV void count_bands(const View *w, Room *room)
+{
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, count[N_BAND] = {};
+    u64 mass[N_BAND + 1] = {};
+    for (int i = warp * w->run + lane * 4; i < min(w->n, (warp + 1) * w->run); i += STEP) {
+        float4 v = four(w, i);
+        float f[4] = { v.x, v.y, v.z, v.w };
+#pragma unroll
+        for (int c = 0; c < 4; c++) {
+            float z = depth(w, f[c]);
+            u64 m = mass_of(w, f[c]);
+            mass[N_BAND] += m;
+#pragma unroll
+            for (int b = 0; b < N_BAND; b++)
+                if (z >= bands[b]) count[b]++, mass[b] += m;
+        }
+    }
+    __syncthreads();
+#pragma unroll
+    for (int b = 0; b <= N_BAND; b++) {
+        u64 m = warp_sum64(mass[b]);
+        int n = b < N_BAND ? __reduce_add_sync(~0u, count[b < N_BAND ? b : 0]) : 0;
+        if (lane == 0) room->mass[warp][b] = m;
+        if (lane == 0 && b < N_BAND) room->count[warp][b] = n;
+    }
+    __syncthreads();
+}
+
+/* The first band that surely holds what is kept, and is short enough; N_BAND: none. top_k and min_p each bound it alone; top_p is a
+ * share of what they leave, and bounds it if it is the only one. */
+DEV int choose_band(const DrawRow *r, const Room *room, u64 total, bool only_p)
+{
+    int lane = threadIdx.x % WARP;
+    for (int b = 0; b < N_BAND; b++) {
+        int n = __reduce_add_sync(~0u, room->count[lane][b]);
+        u64 m = warp_sum64(room->mass[lane][b]);
+        bool k = r->top_k > 0 && n >= r->top_k, p = only_p && (double)m >= ceil((double)r->top_p * (double)total);
+        bool min_p = r->min_p > 0.f && bands[b] <= __logf(r->min_p) - 0.01f;
+        if (k || p || min_p) return n <= LIST_MAX ? b : N_BAND;
+    }
+    return N_BAND;
+}
+
+/* Entries above the band, in order of id. */
+DEV void make_list(View *w, Room *room, int band)
+{
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, at = 0, n = 0;
+    for (int i = 0; i < N_WARP; i++) {
+        at += i < warp ? room->count[i][band] : 0;
+        n += room->count[i][band];
+    }
+    for (int i0 = warp * w->run; i0 < min(w->n, (warp + 1) * w->run); i0 += STEP) {
+        int i = i0 + lane * 4, mine = 0, upto;
+        float4 v = four(w, i);
+        float f[4] = { v.x, v.y, v.z, v.w };
+#pragma unroll
+        for (int c = 0; c < 4; c++) mine += depth(w, f[c]) >= bands[band];
+        if (!__any_sync(~0u, mine)) continue;
+        upto = mine;
+        for (int o = 1; o < WARP; o *= 2) {
+            int y = __shfl_up_sync(~0u, upto, o);
+            if (lane >= o) upto += y;
+        }
+        int to = at + upto - mine;
+#pragma unroll
+        for (int c = 0; c < 4; c++)
+            if (depth(w, f[c]) >= bands[band]) {
+                room->list[to] = f[c];
+                room->list_id[to++] = i + c;
+            }
+        at += __shfl_sync(~0u, upto, WARP - 1);
+    }
+    __syncthreads();
+    w->x = room->list, w->ids = room->list_id, w->allowed = nullptr;
+    w->n = n, w->run = (n + N_WARP * STEP - 1) / (N_WARP * STEP) * STEP;
+}
+
 /* ---- changing logits, and back ---- */
 
 DEV float settle(float v) { return v > FLT_MAX ? FLT_MAX : v >= -FLT_MAX ? v + 0.f : -INFINITY; }
@@ -298,18 +405,26 @@ DEV int first_allowed(const DrawArgs *a, const DrawRow *r, const View *w, Room *
 
 DEV int choose(const DrawArgs *a, const DrawRow *r, View *w, Room *room)
 {
-    u64 first = next_best(w, room, ~0ull);
+    u64 first = best_of(w, room);
     if (!first) return first_allowed(a, r, w, room);
     w->best = (int)~(uint32_t)first;
     if (r->inv_temp == 0.f) return w->best;
     w->top = value_of((uint32_t)(first >> 32));
     w->inv_temp = r->inv_temp;
+    bool k = r->top_k > 0 && r->top_k < w->n, p = r->top_p < 1.f, min_p = r->min_p > 0.f;
+    u64 total = 0;
+    if (k || p || min_p) {
+        count_bands(w, room);
+        total = warp_sum64(room->mass[threadIdx.x % WARP][N_BAND]);
+        int band = choose_band(r, room, total, p && !k && !min_p);
+        if (band < N_BAND) make_list(w, room, band);
+    }
     w->kind = COUNT;
-    if (r->top_k > 0 && (u64)r->top_k < sum_runs(w, room)) cut(w, room, (u64)r->top_k);
+    if (k && (u64)r->top_k < sum_runs(w, room)) cut(w, room, (u64)r->top_k);
     w->min_p = r->min_p;
     w->kind = MASS;
-    u64 total = sum_runs(w, room);
-    if (r->top_p < 1.f) {
+    if (!p || k || min_p) total = sum_runs(w, room);
+    if (p) {
         u64 wanted = (u64)ceil((double)r->top_p * (double)total);
         cut(w, room, wanted < 1 ? 1 : wanted < total ? wanted : total);
         total = sum_runs(w, room);

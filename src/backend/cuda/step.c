@@ -12,7 +12,7 @@
 
 #include "backend/cuda/cuda.h"
 
-enum { TUNE_AFTER = 2, TUNE_MIN_ROWS = 128, TUNE_ALGOS = 8, TUNE_WEIGHTS = 32, FIRST_INTS = 1 << 18 };
+enum { CAPTURE_AFTER = 2, TUNE_AFTER = 16, FEW_ROWS = 8, TUNE_ALGOS = 8, TUNE_WEIGHTS = 32, FIRST_INTS = 1 << 18 };
 static const double tune_ms = 12;
 
 /* ---- writing down ---- */
@@ -147,10 +147,15 @@ void cuda_softcap(Device *d, Tensor logits, float cap)
 
 /* ---- the batch, on its way to the device ---- */
 
+static void drop_graph(Graph *g)
+{
+    if (g->exec) cudaGraphExecDestroy(g->exec);
+    g->exec = NULL;
+}
+
 static void drop_graphs(Device *d)
 {
-    for (int i = 0; i < GRAPHS_MAX; i++)
-        if (d->graphs[i].exec) cudaGraphExecDestroy(d->graphs[i].exec);
+    for (int i = 0; i < GRAPHS_MAX; i++) drop_graph(&d->graphs[i]);
     memset(d->graphs, 0, sizeof d->graphs);
 }
 
@@ -374,8 +379,10 @@ static void run_gemv(Device *d, const Command *c)
 
 static void run_linear(Device *d, const Command *c)
 {
-    bool few = c->rows <= GEMV_MAX_ROWS;
-    if (few || !gemm_run(d->gemm, d->stream, shape_of(c), c->out.p, c->in.p, c->w->data, bias_of(c))) run_gemv(d, c);
+    bool own = c->rows <= FEW_ROWS || c->w->cols % 8; /* few: until it has been timed */
+    if (!(c->w->cols % 8) && c->rows <= GEMV_MAX_ROWS && gemm_is_tuned(d->gemm, shape_of(c)))
+        own = gemm_other_is_faster(d->gemm, shape_of(c));
+    if (own || !gemm_run(d->gemm, d->stream, shape_of(c), c->out.p, c->in.p, c->w->data, bias_of(c))) run_gemv(d, c);
 }
 
 static void run_norm(Device *d, const Command *c)
@@ -563,28 +570,63 @@ static bool same_shape(const Weight *a, const Weight *b)
     return a->rows == b->rows && a->cols == b->cols;
 }
 
-/* Times the step's products that nobody has timed yet; their outputs are scratch until the step runs. */
-static void tune(Device *d)
+/* Microseconds of our own product, over the same weights in turn. */
+static double time_gemv(Device *d, const Command *c, const void *const *w, int n_w)
 {
+    cudaEvent_t from, to;
+    float ms = 0;
+    int n = 3 * MAX(8, n_w);
+    Weight some = *c->w;
+    Command copy = *c;
+    copy.w = &some;
+    cudaEventCreate(&from);
+    cudaEventCreate(&to);
+    for (int round = 0; round < 2; round++) {
+        cudaEventRecord(from, d->stream);
+        for (int i = 0; i < n; i++) {
+            some.data = (void *)(uintptr_t)w[i % n_w];
+            run_gemv(d, &copy);
+        }
+        cudaEventRecord(to, d->stream);
+        cuda_ok(d, cudaEventSynchronize(to));
+        cudaEventElapsedTime(&ms, from, to);
+    }
+    cudaEventDestroy(from);
+    cudaEventDestroy(to);
+    return (double)ms * 1e3 / n;
+}
+
+/* Times the step's products that nobody has timed yet; their outputs are scratch until the step runs. False: all were. */
+static bool tune(Device *d)
+{
+    bool any = false;
     for (int i = 0; i < d->n_commands; i++) {
         const Command *c = &d->commands[i];
         const void *w[TUNE_WEIGHTS];
         int n = 0;
-        if (c->kind != C_LINEAR || c->rows < TUNE_MIN_ROWS || c->i[0] ||
-            (size_t)c->w->rows * (size_t)c->w->cols < (size_t)1 << 22)
-            continue;
+        if (c->kind != C_LINEAR || c->i[0] || (size_t)c->w->rows * (size_t)c->w->cols < (size_t)1 << 22) continue;
         if (gemm_is_tuned(d->gemm, shape_of(c))) continue;
+        any = true;
         for (int j = 0; j < d->n_commands && n < TUNE_WEIGHTS; j++)
             if (d->commands[j].kind == C_LINEAR && same_shape(d->commands[j].w, c->w)) w[n++] = d->commands[j].w->data;
         gemm_tune(d->gemm, d->stream, shape_of(c), c->out.p, c->in.p, w, n, bias_of(c), TUNE_ALGOS, tune_ms, NULL);
+        if (c->rows <= GEMV_MAX_ROWS) gemm_note_other(d->gemm, shape_of(c), time_gemv(d, c, w, n));
     }
     gemm_save(d->gemm);
+    return any;
 }
 
+/* Of every word of every command, in order: a few microseconds a step. */
 static uint64_t step_key(const Device *d)
 {
-    uint64_t key =
-        hash_bytes(d->commands, sizeof(Command) * (size_t)d->n_commands, (uint64_t)d->rows << 1 | is_decode(d));
+    _Static_assert(sizeof(Command) % 8 == 0, "words");
+    uint64_t key = (uint64_t)d->rows << 1 | is_decode(d), w;
+    const char *p = (const char *)d->commands;
+    for (size_t i = 0; i < sizeof(Command) * (size_t)d->n_commands; i += 8) {
+        memcpy(&w, p + i, 8);
+        key = (key ^ w) * 0x9e3779b97f4a7c15u;
+        key ^= key >> 29;
+    }
     return key ? key : 1;
 }
 
@@ -635,8 +677,8 @@ void cuda_forward_end(Device *d)
     Graph *g = NULL;
     if (d->error == cudaSuccess && d->n_commands && upload(d)) {
         g = graph_of(d, step_key(d));
-        if (g && ++g->seen == TUNE_AFTER) tune(d);
-        if (g && is_decode(d) && !g->exec && g->seen >= TUNE_AFTER) capture(d, g);
+        if (g && ++g->seen == TUNE_AFTER && tune(d)) drop_graph(g);
+        if (g && is_decode(d) && !g->exec && g->seen >= CAPTURE_AFTER) capture(d, g);
         if (g && g->exec)
             cuda_ok(d, cudaGraphLaunch(g->exec, d->stream));
         else
