@@ -82,7 +82,7 @@ static Status prepare(Call *c, const json_t *body, Err *err)
     if (status == OK) status = read_prompts(c, &p);
     if (status == OK && (int64_t)c->n_prompts * c->n > CALL_CHOICES_MAX)
         status = params_refuse(&p, "n", "times the number of prompts is more than %d", CALL_CHOICES_MAX);
-    c->param = p.param;
+    c->param = status == OK ? NULL : p.param;
     for (int i = 0; status == OK && i < c->n_prompts; i++) {
         Prompt *one = &c->prompts[i];
         one->q = q;

@@ -197,7 +197,7 @@ static Status prepare(Call *c, const json_t *body, Err *err)
 {
     Params p = { .o = body, .where = "", .arena = c->arena, .err = err };
     Status status = read_body(c, &p);
-    c->param = p.param;
+    c->param = status == OK ? NULL : p.param;
     return status;
 }
 

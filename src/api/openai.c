@@ -27,7 +27,7 @@ static Status read_stream(Call *c, Params *p)
     Params inner = { .o = options, .where = "stream_options.", .arena = p->arena, .err = p->err };
     Status status = params_bool(&inner, "include_usage", &c->include_usage);
     if (status == OK) status = params_bool(&inner, "continuous_usage_stats", &c->continuous_usage);
-    p->param = "stream_options";
+    if (status != OK) p->param = "stream_options";
     return status;
 }
 

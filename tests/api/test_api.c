@@ -509,6 +509,9 @@ static void test_bad_input(void **state)
     r = post(a, "/v1/completions", "{\"prompt\":\"a\",\"max_tokens\":5000}");
     assert_string_equal(text_at(&r, "error/code"), "context_length_exceeded");
     answer_free(&r);
+    r = post(a, "/generate", "{\"text\":\"a\",\"sampling_params\":{\"max_new_tokens\":5000}}");
+    assert_true(json_is_null(at(r.json, "error/param"))); /* the sum is wrong, no field is */
+    answer_free(&r);
     r = post(a, "/v1/completions", "{\"prompt\":\"a\",\"temperature\":\"hot\"}");
     assert_string_equal(text_at(&r, "error/param"), "temperature");
     answer_free(&r);
