@@ -11,60 +11,78 @@
 #include "tok/unicode.h"
 
 enum { SMALL = 40 };
-#define NO_RANK UINT32_MAX
-#define NO_KEY  UINT64_MAX
+#define NO_MERGE UINT32_MAX
+#define NO_PAIR  UINT64_MAX
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are read as little-endian integers");
 
 /* ---- the pair table ---- */
 
+/* A slot is 8 bytes, as most of the time goes into fetching slots from distant memory: left and right in 20 bits each,
+ * then the number of the merge. */
+enum { ID_BITS = 20, MERGE_BITS = 24 };
+_Static_assert(MAX_VOCAB <= 1 << ID_BITS && MAX_MERGES < 1 << MERGE_BITS, "a pair and its merge fit a slot");
+
 static inline uint64_t pair_key(int32_t left, int32_t right)
 {
-    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    return (uint64_t)(uint32_t)left << ID_BITS | (uint32_t)right;
 }
 
 static inline size_t pair_home(const Bpe *b, uint64_t key)
 {
-    return (size_t)((key * 0x9E3779B97F4A7C15u) >> 32 ^ key * 0x9E3779B1u) & b->mask;
+    return (size_t)(key * 0x9E3779B97F4A7C15u >> 32) & b->mask;
 }
 
-static inline const Pair *pair_find(const Bpe *b, int32_t left, int32_t right)
+/* The number of the merge of two pieces, NO_MERGE if there is none. */
+static inline uint32_t merge_of(const Bpe *b, int32_t left, int32_t right)
 {
     uint64_t key = pair_key(left, right);
     for (size_t i = pair_home(b, key);; i = (i + 1) & b->mask) {
-        if (b->pairs[i].key == key) return &b->pairs[i];
-        if (b->pairs[i].key == NO_KEY) return NULL;
+        if (b->pairs[i] >> MERGE_BITS == key) return (uint32_t)b->pairs[i] & ((1u << MERGE_BITS) - 1);
+        if (b->pairs[i] == NO_PAIR) return NO_MERGE;
     }
 }
 
-void bpe_reserve(Bpe *b, size_t n)
+/* Of two merges the one of lower rank comes first. */
+static inline uint32_t rank_of(const Bpe *b, uint32_t merge)
+{
+    return b->order && merge != NO_MERGE ? b->order[merge] : merge;
+}
+
+static inline int32_t made_by(const Bpe *b, uint32_t merge)
+{
+    return b->made ? b->made[merge] : (int32_t)merge;
+}
+
+void bpe_reserve(Bpe *b, size_t n, size_t n_made)
 {
     size_t cap = 16;
-    while (cap < n * 2) cap *= 2;
+    while (cap < n + n / 2 + 2) cap *= 2;
     b->pairs = mem_alloc_array(cap, sizeof *b->pairs);
     memset(b->pairs, 0xFF, cap * sizeof *b->pairs);
     b->mask = cap - 1;
-    b->n_pairs = 0;
+    if (n_made) b->made = mem_alloc_array(n_made, sizeof *b->made);
 }
 
-void bpe_add(Bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t id)
+void bpe_add(Bpe *b, int32_t left, int32_t right, uint32_t merge, int32_t id)
 {
     uint64_t key = pair_key(left, right);
     size_t i = pair_home(b, key);
-    while (b->pairs[i].key != NO_KEY && b->pairs[i].key != key) i = (i + 1) & b->mask;
-    if (b->pairs[i].key == NO_KEY) {
-        b->n_pairs++;
-        CHECK(b->n_pairs < b->mask);
-    }
-    b->pairs[i] = (Pair){ .key = key, .rank = rank, .id = id };
+    while (b->pairs[i] != NO_PAIR && b->pairs[i] >> MERGE_BITS != key) i = (i + 1) & b->mask;
+    b->n_pairs += b->pairs[i] == NO_PAIR;
+    CHECK(b->n_pairs <= b->mask);
+    b->pairs[i] = key << MERGE_BITS | merge;
+    if (b->made) b->made[merge] = id;
 }
 
 void bpe_free(Bpe *b)
 {
     mem_free(b->pairs);
+    mem_free(b->made);
+    mem_free(b->order);
 }
 
-bool bpe_add_written(Tokenizer *t, Str left, Str right, uint32_t rank, Buf *tmp)
+bool bpe_add_written(Tokenizer *t, Str left, Str right, uint32_t merge, Buf *tmp)
 {
     int32_t a = vocab_find_written(t, left, tmp), b = vocab_find_written(t, right, tmp);
     if (a < 0 || b < 0) return false;
@@ -74,7 +92,7 @@ bool bpe_add_written(Tokenizer *t, Str left, Str right, uint32_t rank, Buf *tmp)
     buf_str(tmp, first);
     buf_str(tmp, second);
     int32_t id = vocab_find(t, buf_view(tmp));
-    if (id >= 0) bpe_add(&t->bpe, a, b, rank, id);
+    if (id >= 0) bpe_add(&t->bpe, a, b, merge, id);
     return id >= 0;
 }
 
@@ -84,16 +102,16 @@ uint32_t score_rank(float score)
     memcpy(&u, &score, sizeof u);
     u = u >> 31 ? ~u : u | 1u << 31; /* as integers these are in the order of the floats */
     u = ~u;
-    return u == NO_RANK ? NO_RANK - 1 : u;
+    return u == NO_MERGE ? NO_MERGE - 1 : u;
 }
 
-/* Visits every cut of every model piece into two model pieces; counts them, or adds them to the table. */
+/* Visits every cut of every ranked piece into two pieces; counts them, or adds them to the table: the merge is the id. */
 static size_t each_cut(Tokenizer *t, const uint32_t *rank, bool add)
 {
     size_t n = 0;
     for (int32_t id = 0; id < t->n_vocab; id++) {
         Str s = piece_text(t, id);
-        if (!(t->pieces[id].flags & PIECE_MODEL) || rank[id] == NO_RANK) continue;
+        if (!(t->pieces[id].flags & PIECE_MODEL) || rank[id] == BPE_NO_RANK) continue;
         for (size_t cut = 1; cut < s.n; cut++) {
             if (!t->byte_level && ((uint8_t)s.p[cut] & 0xC0) == 0x80) continue;
             int32_t left = vocab_find(t, str_cut(s, 0, cut));
@@ -101,10 +119,24 @@ static size_t each_cut(Tokenizer *t, const uint32_t *rank, bool add)
             int32_t right = vocab_find(t, str_cut(s, cut, s.n));
             if (right < 0) continue;
             n++;
-            if (add) bpe_add(&t->bpe, left, right, rank[id], id);
+            if (add) bpe_add(&t->bpe, left, right, (uint32_t)id, id);
         }
     }
     return n;
+}
+
+/* True if ids are in the order of their ranks, so that these need not be kept. */
+static bool in_order(const Tokenizer *t, const uint32_t *rank)
+{
+    uint32_t last = 0;
+    bool any = false;
+    for (int32_t id = 0; id < t->n_vocab; id++) {
+        if (!(t->pieces[id].flags & PIECE_MODEL) || rank[id] == BPE_NO_RANK) continue;
+        if (any && rank[id] <= last) return false;
+        last = rank[id];
+        any = true;
+    }
+    return true;
 }
 
 Status bpe_pairs_from_ranks(Tokenizer *t, const uint32_t *rank, Err *err)
@@ -112,8 +144,11 @@ Status bpe_pairs_from_ranks(Tokenizer *t, const uint32_t *rank, Err *err)
     for (int32_t id = 0; id < t->n_vocab; id++)
         if ((t->pieces[id].flags & PIECE_MODEL) && t->pieces[id].n_text > MAX_RANKED)
             return fail(err, E_LIMIT, "token %d has %d bytes, over %d", id, t->pieces[id].n_text, MAX_RANKED);
-    bpe_reserve(&t->bpe, each_cut(t, rank, false));
+    bpe_reserve(&t->bpe, each_cut(t, rank, false), 0);
     each_cut(t, rank, true);
+    if (in_order(t, rank)) return OK;
+    t->bpe.order = mem_alloc_array((size_t)t->n_vocab, sizeof *t->bpe.order);
+    memcpy(t->bpe.order, rank, (size_t)t->n_vocab * sizeof *rank);
     return OK;
 }
 
@@ -122,37 +157,34 @@ Status bpe_pairs_from_ranks(Tokenizer *t, const uint32_t *rank, Err *err)
 /* Merges id[0..n) in place, n <= SMALL; returns how many are left. */
 static size_t merge_small(const Bpe *b, int32_t *id, size_t n)
 {
-    uint32_t rank[SMALL];
-    int32_t made[SMALL];
+    uint32_t rank[SMALL], merge[SMALL];
     for (size_t i = 0; i + 1 < n; i++) {
-        const Pair *p = pair_find(b, id[i], id[i + 1]);
-        rank[i] = p ? p->rank : NO_RANK;
-        made[i] = p ? p->id : 0;
+        merge[i] = merge_of(b, id[i], id[i + 1]);
+        rank[i] = rank_of(b, merge[i]);
     }
     while (n > 1) {
         size_t at = 0;
         for (size_t i = 1; i + 1 < n; i++)
             if (rank[i] < rank[at]) at = i;
-        if (rank[at] == NO_RANK) break;
-        id[at] = made[at];
+        if (merge[at] == NO_MERGE) break;
+        id[at] = made_by(b, merge[at]);
         n--;
         for (size_t i = at + 1; i < n; i++) {
             id[i] = id[i + 1];
             rank[i] = rank[i + 1];
-            made[i] = made[i + 1];
+            merge[i] = merge[i + 1];
         }
         for (size_t i = at ? at - 1 : 0; i <= at && i + 1 < n; i++) {
-            const Pair *p = pair_find(b, id[i], id[i + 1]);
-            rank[i] = p ? p->rank : NO_RANK;
-            made[i] = p ? p->id : 0;
+            merge[i] = merge_of(b, id[i], id[i + 1]);
+            rank[i] = rank_of(b, merge[i]);
         }
     }
     return n;
 }
 
 typedef struct {
-    int32_t id, made;
-    uint32_t rank; /* of the pair with the next symbol */
+    int32_t id;
+    uint32_t merge; /* with the next symbol */
     uint32_t prev, next;
 } Node;
 
@@ -179,6 +211,12 @@ static void heap_push(Heap *h, uint64_t x)
     h->e[i] = x;
 }
 
+/* Without regard to the order, which heap_down makes later. */
+static void heap_append(Heap *h, uint64_t x)
+{
+    h->e[h->n++] = x;
+}
+
 static uint64_t heap_pop(Heap *h)
 {
     uint64_t top = h->e[0];
@@ -187,36 +225,34 @@ static uint64_t heap_pop(Heap *h)
     return top;
 }
 
-/* Works out the pair at i and its successor; true if it can merge. */
-static bool rate(const Bpe *b, Node *node, uint32_t i, uint32_t end)
+/* Works out the merge of i and its successor; if there is one, pushes it. */
+static inline void rate(const Bpe *b, Node *node, uint32_t i, uint32_t end, Heap *heap, void (*push)(Heap *, uint64_t))
 {
-    const Pair *p = node[i].next == end ? NULL : pair_find(b, node[i].id, node[node[i].next].id);
-    node[i].rank = p ? p->rank : NO_RANK;
-    if (p) node[i].made = p->id;
-    return p != NULL;
+    uint32_t merge = node[i].next == end ? NO_MERGE : merge_of(b, node[i].id, node[node[i].next].id);
+    node[i].merge = merge;
+    if (merge != NO_MERGE) push(heap, (uint64_t)rank_of(b, merge) << 32 | i);
 }
 
-/* As merge_small for any n; work holds n nodes and 3 n heap entries (each merge takes one out and adds at most two). */
+/* As merge_small for any n; work holds n nodes and 2 n heap entries: each of fewer than n merges takes one out and adds at
+ * most two. */
 static size_t merge_large(const Bpe *b, int32_t *id, size_t n, void *work)
 {
     Heap heap = { .e = work };
-    Node *node = (Node *)(void *)(heap.e + 3 * n);
+    Node *node = (Node *)(void *)(heap.e + 2 * n);
     uint32_t end = (uint32_t)n;
     for (uint32_t i = 0; i < end; i++) node[i] = (Node){ .id = id[i], .prev = i - 1, .next = i + 1 };
-    for (uint32_t i = 0; i < end; i++)
-        if (rate(b, node, i, end)) heap.e[heap.n++] = (uint64_t)node[i].rank << 32 | i;
+    for (uint32_t i = 0; i < end; i++) rate(b, node, i, end, &heap, heap_append);
     for (size_t i = heap.n / 2; i-- > 0;) heap_down(&heap, i);
     while (heap.n) {
         uint64_t top = heap_pop(&heap);
-        uint32_t at = (uint32_t)top, next = node[at].next;
-        if (node[at].rank != top >> 32) continue; /* this pair changed since it was pushed, or is gone */
-        node[at].id = node[at].made;
-        node[next].rank = NO_RANK;
+        uint32_t at = (uint32_t)top, next = node[at].next, merge = node[at].merge;
+        if (merge == NO_MERGE || rank_of(b, merge) != top >> 32) continue; /* the pair changed since, or is gone */
+        node[at].id = made_by(b, merge);
+        node[next].merge = NO_MERGE;
         node[at].next = node[next].next;
         if (node[at].next != end) node[node[at].next].prev = at;
-        if (rate(b, node, at, end)) heap_push(&heap, (uint64_t)node[at].rank << 32 | at);
-        uint32_t prev = node[at].prev;
-        if (at > 0 && rate(b, node, prev, end)) heap_push(&heap, (uint64_t)node[prev].rank << 32 | prev);
+        rate(b, node, at, end, &heap, heap_push);
+        if (at > 0) rate(b, node, node[at].prev, end, &heap, heap_push);
     }
     size_t left = 0;
     for (uint32_t i = 0; i != end; i = node[i].next) id[left++] = node[i].id;
@@ -322,7 +358,7 @@ static void encode_slow(Enc *e, Str piece)
     }
     size_t at = e->out->n; /* the symbols move to the output, so that the work memory is free */
     ids_add(e->out, out.id, out.n);
-    void *work = enc_work(e, out.n * (sizeof(Node) + 3 * sizeof(uint64_t)));
+    void *work = enc_work(e, out.n * (sizeof(Node) + 2 * sizeof(uint64_t)));
     e->out->n = at + merge_large(b, e->out->p + at, out.n, work);
 }
 

@@ -19,7 +19,7 @@ enum {
     MAX_PIECE = 4096,    /* bytes of one piece; longer ones are refused */
     MAX_ADDED = 1 << 16,
     MAX_STEPS = 24, /* of one pipeline stage */
-    MAX_MERGES = 8 << 20,
+    MAX_MERGES = 4 << 20,
     MAX_TEMPLATES = 16,
     MAX_STOPS = 64,
     MAX_FILE = 256 << 20 /* bytes of a tokenizer file */
@@ -117,14 +117,10 @@ typedef struct {
 typedef enum { MODEL_BPE, MODEL_UNIGRAM, MODEL_WORDPIECE, MODEL_WORDLEVEL } ModelKind;
 
 typedef struct {
-    uint64_t key; /* left << 32 | right; ~0 for an empty slot */
-    uint32_t rank;
-    int32_t id;
-} Pair;
-
-typedef struct {
-    Pair *pairs;
+    uint64_t *pairs; /* open addressing: left, right, number of the merge; ~0 for an empty slot */
     size_t mask, n_pairs;
+    int32_t *made;        /* by merge: the piece it makes; NULL: the merge's number is its id */
+    uint32_t *order;      /* by merge: which comes first; NULL: the lower number */
     int32_t byte_id[256]; /* byte level: the piece of one byte, -1: none; else the <0xNN> pieces */
     bool whole_first;     /* ignore_merges */
     bool byte_fallback, fuse_unk;
@@ -293,13 +289,14 @@ void bpe_encode(Enc *e, Str piece);
 void unigram_encode(Enc *e, Str piece);
 void wordpiece_encode(Enc *e, Str piece);
 
-/* Reserves room for n pairs; then adds them, a later one of the same pair replacing an earlier one. */
-void bpe_reserve(Bpe *b, size_t n);
-void bpe_add(Bpe *b, int32_t left, int32_t right, uint32_t rank, int32_t id);
+/* Reserves room for n pairs and n_made merges (0: a merge's number is its piece's id); then adds them, a later one of the same pair replacing an earlier one. */
+void bpe_reserve(Bpe *b, size_t n, size_t n_made);
+void bpe_add(Bpe *b, int32_t left, int32_t right, uint32_t merge, int32_t id);
 /* Adds a merge of two pieces as files write them; false if they or their union are no pieces. */
-bool bpe_add_written(Tokenizer *t, Str left, Str right, uint32_t rank, Buf *tmp);
+bool bpe_add_written(Tokenizer *t, Str left, Str right, uint32_t merge, Buf *tmp);
 /* A score as a rank: the higher the score, the lower the rank; equal scores give equal ranks. */
 uint32_t score_rank(float score);
+#define BPE_NO_RANK UINT32_MAX /* of a piece that no merge makes */
 /* Every way to put a piece together from two pieces is a merge; rank[id] orders them. */
 Status bpe_pairs_from_ranks(Tokenizer *t, const uint32_t *rank, Err *err);
 void bpe_free(Bpe *b);

@@ -121,7 +121,7 @@ static Status take_merges(Checkpoint *c, Tokenizer *t, Err *err)
     if (m->count > MAX_MERGES)
         return fail(err, E_LIMIT, KEY("merges") " has %zu merges, over %d", m->count, MAX_MERGES);
     vocab_index(t);
-    bpe_reserve(&t->bpe, m->count);
+    bpe_reserve(&t->bpe, m->count, m->count);
     Str line;
     Buf tmp = { 0 };
     size_t pos = 0;
@@ -153,7 +153,7 @@ static Status ranks_of_scores(const Source *s, uint32_t *rank, Err *err)
     for (size_t i = 0; i < s->scores->count; i++) {
         double score;
         if (!load_meta_f64(s->scores, i, &score)) return fail(err, E_CORRUPT, KEY("scores") " are no numbers");
-        rank[i] = score_rank((float)score);
+        rank[i] = type_of(s, i) == TYPE_BYTE ? BPE_NO_RANK : score_rank((float)score);
     }
     return OK;
 }

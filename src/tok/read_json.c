@@ -66,7 +66,7 @@ static Status take_merges(const json_t *model, Tokenizer *t, Err *err)
     const json_t *merges = json_object_get(model, "merges"), *merge;
     if (!json_is_array(merges)) return fail(err, E_CORRUPT, "model.merges is missing or no array");
     if (json_array_size(merges) > MAX_MERGES) return fail(err, E_LIMIT, "model.merges has over %d merges", MAX_MERGES);
-    bpe_reserve(&t->bpe, json_array_size(merges));
+    bpe_reserve(&t->bpe, json_array_size(merges), json_array_size(merges));
     Buf tmp = { 0 };
     Status status = OK;
     size_t i;

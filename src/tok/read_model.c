@@ -187,7 +187,8 @@ static Status take_scores(const Model *m, Tokenizer *t, Err *err)
     t->bpe.byte_fallback = m->byte_fallback;
     t->bpe.fuse_unk = true;
     uint32_t *rank = mem_alloc_array(m->n, sizeof *rank);
-    for (size_t i = 0; i < m->n; i++) rank[i] = score_rank(m->piece[i].score);
+    for (size_t i = 0; i < m->n; i++)
+        rank[i] = m->piece[i].type == TYPE_BYTE ? BPE_NO_RANK : score_rank(m->piece[i].score);
     Status status = bpe_pairs_from_ranks(t, rank, err);
     mem_free(rank);
     return status;

@@ -132,6 +132,8 @@ Status tok_open_path(const char *path, Tokenizer **out, Err *err)
 
 /* ---- scratches ---- */
 
+enum { KEPT = 1 << 20 }; /* bytes of a buffer that wait for the next text */
+
 static Scratch *scratch_take(const Tokenizer *t)
 {
     void *item;
@@ -154,8 +156,23 @@ static void scratch_free(Scratch *s)
     mem_free(s);
 }
 
+/* Keeps what usual texts need, not what the longest one did. */
+static void scratch_trim(Scratch *s)
+{
+    Buf *bufs[] = { &s->repaired, &s->norm[0], &s->norm[1], &s->marked };
+    for (size_t i = 0; i < COUNT(bufs); i++)
+        if (bufs[i]->cap > KEPT) buf_free(bufs[i]);
+    for (size_t i = 0; i < COUNT(s->piece); i++)
+        if (s->piece[i].cap > KEPT) buf_free(&s->piece[i]);
+    if (s->n_work <= KEPT) return;
+    mem_free(s->work);
+    s->work = NULL;
+    s->n_work = 0;
+}
+
 static void scratch_give_back(const Tokenizer *t, Scratch *s)
 {
+    scratch_trim(s);
     if (!queue_push(t->scratches, s)) scratch_free(s);
 }
 

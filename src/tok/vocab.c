@@ -291,7 +291,7 @@ Status vocab_finish(Tokenizer *t, Err *err)
     if (t->n_vocab == 0) return fail(err, E_CORRUPT, "there are no tokens");
     if (!t->by_text.slots) vocab_index(t);
     set_byte_ids(t, t->model == MODEL_UNIGRAM ? t->unigram.byte_id : t->bpe.byte_id);
-    if (!t->bpe.pairs) bpe_reserve(&t->bpe, 0);
+    if (!t->bpe.pairs) bpe_reserve(&t->bpe, 0, 0);
     if (t->model == MODEL_UNIGRAM) TRY(unigram_build(t, err));
     TRY(set_outputs(t, err));
     t->raw = matcher_new(t->added, t->n_added, false);
