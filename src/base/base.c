@@ -76,6 +76,7 @@ size_t str_find(Str s, Str needle, size_t from)
 {
     if (from > s.n) return SIZE_MAX;
     if (needle.n == 0) return from;
+    if (needle.n > s.n - from) return SIZE_MAX; /* s.p may be NULL */
     const char *hit = memmem(s.p + from, s.n - from, needle.p, needle.n);
     return hit ? (size_t)(hit - s.p) : SIZE_MAX;
 }
