@@ -19,6 +19,7 @@ void tok_stream_init(TokStream *s, const Tokenizer *t, bool skip_special)
 static void push_bytes(TokStream *s, const char *p, size_t n, Buf *out)
 {
     size_t i = 0;
+    if (n == 0) return;
     while (s->n_tail && i < n) {
         s->tail[s->n_tail++] = (uint8_t)p[i++];
         int len;
