@@ -3,7 +3,7 @@
  * The patterns share their parts, so the file goes: classes of one character, runs, contractions, the white-space tail,
  * then one function per pattern, and last the table of pattern texts. A regex engine tries alternatives in order and
  * backtracks; here each alternative's outcome is worked out from the runs it could take. tests/tok compares every scanner
- * with PCRE2 on the same pattern. Any thread; no state. */
+ * with Hugging Face's engine on the same pattern, over every code point. Any thread; no state. */
 #include "tok/scan.h"
 
 #include "tok/unicode.h"

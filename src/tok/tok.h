@@ -27,7 +27,8 @@ enum {
 
 /* Appends ids to out. Linear in the text's length, also for hostile text. */
 void tok_encode(const Tokenizer *t, Str text, int flags, Ids *out);
-/* Appends the text of ids: what `decode` gives, with special tokens left out or not. Unknown ids give nothing. */
+/* Appends the text of ids: what `decode` gives, with special tokens left out or not. Unknown ids give nothing. One
+ * difference: in a run of <0xNN> pieces that is not valid as a whole, what is valid stays (a stream has shown it already). */
 void tok_decode(const Tokenizer *t, const int32_t *ids, size_t n, bool skip_special, Buf *out);
 
 int tok_n_vocab(const Tokenizer *t);           /* highest id + 1 */

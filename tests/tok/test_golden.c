@@ -2,7 +2,8 @@
  * Hugging Face's `tokenizers`.
  *
  * With arguments it is a tool for test_hf.py: `test_golden encode FILE` reads one JSON string a line and prints
- * [ids, ids with specials] for each; `test_golden decode FILE` reads arrays of ids and prints strings. */
+ * [ids, ids with specials] for each; `test_golden decode FILE` reads arrays of ids and prints strings;
+ * `test_golden bench FILE TEXT...` measures both ways, the first time and the best of 20. */
 /* cmocka comes last, as its macro fail hides base.h's function. */
 /* clang-format off */
 #include <dirent.h>
@@ -169,13 +170,51 @@ static void decode_line(const Tokenizer *t, const json_t *list, Buf *out)
     ids_free(&ids);
 }
 
-static int tool(const char *what, const char *path)
+static double mb_s(size_t bytes, int64_t ns)
+{
+    return (double)bytes * 1e3 / (double)MAX(ns, 1);
+}
+
+static void bench(const Tokenizer *t, const char *path)
+{
+    Arena *mem = arena_new(0);
+    Str text;
+    Ids ids = { 0 };
+    Buf back = { 0 };
+    int64_t first = 0, best = INT64_MAX, decoded = INT64_MAX;
+    if (file_read(mem, path, 1 << 30, &text, NULL) != OK) return;
+    for (int i = 0; i < 20; i++) {
+        ids.n = back.n = 0;
+        int64_t start = clock_ns();
+        tok_encode(t, text, 0, &ids);
+        int64_t ns = clock_ns() - start;
+        if (i == 0) first = ns;
+        best = MIN(best, ns);
+        start = clock_ns();
+        tok_decode(t, ids.p, ids.n, false, &back);
+        decoded = MIN(decoded, clock_ns() - start);
+    }
+    printf("%s: %zu bytes, %zu ids; encode %.1f MB/s first, %.1f best; decode %.1f MB/s\n", path, text.n, ids.n,
+           mb_s(text.n, first), mb_s(text.n, best), mb_s(text.n, decoded));
+    ids_free(&ids);
+    buf_free(&back);
+    arena_free(mem);
+}
+
+static int tool(const char *what, const char *path, int n_texts, char **texts)
 {
     Tokenizer *t;
     Err err = { 0 };
+    int64_t start = clock_ns();
     if (tok_open_path(path, &t, &err) != OK) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
+    }
+    if (strcmp(what, "bench") == 0) {
+        printf("%s: opened in %.1f ms\n", path, (double)(clock_ns() - start) / 1e6);
+        for (int i = 0; i < n_texts; i++) bench(t, texts[i]);
+        tok_close(t);
+        return 0;
     }
     char *line = NULL;
     size_t cap = 0;
@@ -199,6 +238,6 @@ static int tool(const char *what, const char *path)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_tiny_tokenizers) };
-    if (argc == 3) return tool(argv[1], argv[2]);
+    if (argc >= 3) return tool(argv[1], argv[2], argc - 3, argv + 3);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
