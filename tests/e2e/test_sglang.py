@@ -144,10 +144,18 @@ def test_text_endpoints(s):
         assert s.post(path, body)[0] == 400, body
 
 
+def eventually(ask, good, seconds=20):
+    """Counters are those of the last finished step: an answer may arrive a moment before it is counted."""
+    end = time.time() + seconds
+    while not good(value := ask()) and time.time() < end:
+        time.sleep(0.02)
+    return value
+
+
 def test_router(s):
     info, model = s.get("/server_info")[1], s.get("/model_info")[1]
     assert info["served_model_name"] == "smol" and info["dp_size"] == 1 and model["architectures"] and model["is_generation"] is True
-    load = s.get("/get_load")[1]
+    load = eventually(lambda: s.get("/get_load")[1], lambda x: x[0]["num_reqs"] == 0)
     assert load[0]["dp_rank"] == 0 and load[0]["num_reqs"] == 0 and load[0]["num_tokens"] >= 0
     loads = s.get("/v1/loads?include=core")[1]
     assert loads["loads"][0]["max_total_num_tokens"] == info["max_total_num_tokens"]
@@ -157,8 +165,11 @@ def test_router(s):
     assert status == 200 and values["sglang:prompt_tokens_total"] > 0 and values["sglang:cached_tokens_total"] > 0
     before = values["sglang:generation_tokens_total"]
     generate(s, n=7)
-    after = {line.split("{")[0]: line for line in s.get("/metrics")[1].splitlines()}["sglang:generation_tokens_total"]
-    assert float(after.rsplit(" ", 1)[1]) == before + 7
+    def generated():
+        lines = {line.split("{")[0]: line for line in s.get("/metrics")[1].splitlines()}
+        return float(lines["sglang:generation_tokens_total"].rsplit(" ", 1)[1])
+
+    assert eventually(generated, lambda x: x == before + 7) == before + 7
 
 
 def test_errors(s):

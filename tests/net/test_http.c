@@ -291,7 +291,7 @@ static int ask(const App *a, const char *request, size_t n, Buf *out)
 
 static bool eventually(atomic_int *x, int want)
 {
-    for (int i = 0; i < 400 && atomic_load(x) != want; i++) usleep(5000);
+    for (int i = 0; i < 4000 && atomic_load(x) != want; i++) usleep(5000); /* long only on a busy machine */
     return atomic_load(x) == want;
 }
 
