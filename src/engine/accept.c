@@ -17,6 +17,29 @@ static void put_logprobs(Event *ev, const Seq *q, const SampleOut *out)
     ev->top_logprob = out->top_logprob;
 }
 
+static bool leave(Batch *b, int which, const Seq *q)
+{
+    int at = q->entry[which];
+    if (at >= b->n || b->entry[at].q != q) return false;
+    b->entry[at].q = NULL;
+    return true;
+}
+
+/* Frees q, or lets it lie until the last pass that it takes part in is over. What it writes to pages that are given away
+ * now comes before anything their next owner writes: calls on a device run in order. */
+static void bury(Engine *e, Seq *q)
+{
+    Batch *grave = NULL;
+    for (int i = 0; i < 2; i++)
+        if (leave(&e->batch[i], i, q) && grave != e->flying) grave = &e->batch[i];
+    if (!grave) {
+        seq_free(q);
+        return;
+    }
+    q->next = grave->dead;
+    grave->dead = q;
+}
+
 void accept_end(Engine *e, Seq *q, EndReason reason, int32_t matched, const SampleOut *last)
 {
     sched_remove(&e->sched, q, reason != END_FAILED);
@@ -39,7 +62,7 @@ void accept_end(Engine *e, Seq *q, EndReason reason, int32_t matched, const Samp
     }
     atomic_fetch_sub(&e->n_live, 1);
     tell(q, &ev);
-    seq_free(q);
+    bury(e, q);
 }
 
 void accept_end_all(Engine *e, EndReason reason, uint64_t up_to)
@@ -48,10 +71,10 @@ void accept_end_all(Engine *e, EndReason reason, uint64_t up_to)
         while (e->table.slot[i] && e->table.slot[i]->id <= up_to) accept_end(e, e->table.slot[i], reason, -1, NULL);
 }
 
-void accept_started(Engine *e)
+void accept_started(const Batch *b)
 {
-    for (int i = 0; i < e->sched.n_pick; i++) {
-        Seq *q = e->sched.pick[i];
+    for (int i = 0; i < b->n; i++) {
+        Seq *q = b->entry[i].q;
         if (q->started) continue;
         q->started = true;
         Event ev = { .kind = EV_STARTED, .n_prompt = q->n_prompt, .n_cached = q->n_cached };
@@ -59,16 +82,14 @@ void accept_started(Engine *e)
     }
 }
 
-/* The rows of prompt positions whose logprobs were asked for. Returns how many there were. */
-static int accept_prompt(Seq *q, const SampleOut *out)
+static void accept_prompt(const Entry *entry, const SampleOut *out)
 {
-    int n = 0;
-    for (; q->next_logprob < q->n_prompt && q->next_logprob <= q->n_computed; q->next_logprob++, n++) {
-        Event ev = { .kind = EV_PROMPT_LOGPROBS, .index = q->next_logprob, .token = q->tok[q->next_logprob] };
-        put_logprobs(&ev, q, &out[n]);
-        tell(q, &ev);
+    for (int i = 0; i < entry->n_scored; i++) {
+        int at = entry->first_scored + i;
+        Event ev = { .kind = EV_PROMPT_LOGPROBS, .index = at, .token = entry->q->tok[at] };
+        put_logprobs(&ev, entry->q, &out[i]);
+        tell(entry->q, &ev);
     }
-    return n;
 }
 
 static bool stops(const Seq *q, int32_t token)
@@ -80,6 +101,7 @@ static bool stops(const Seq *q, int32_t token)
 
 static void accept_drawn(Engine *e, Seq *q, const SampleOut *out)
 {
+    q->n_drawing--;
     seq_append(q, out->token);
     if (stops(q, out->token)) {
         accept_end(e, q, END_STOP, out->token, out);
@@ -91,20 +113,18 @@ static void accept_drawn(Engine *e, Seq *q, const SampleOut *out)
     if (seq_n_out(q) == q->sampling.max_new) accept_end(e, q, END_LENGTH, -1, NULL);
 }
 
-void accept_tokens(Engine *e)
+void accept_tokens(Engine *e, Batch *b)
 {
-    const SampleOut *out = e->batch.out;
-    for (int i = 0; i < e->sched.n_pick; i++) {
-        Seq *q = e->sched.pick[i];
+    const SampleOut *out = b->out;
+    for (int i = 0; i < b->n; i++) {
+        const Entry *entry = &b->entry[i];
         const SampleOut *own = out;
-        out += q->n_logits;
-        q->n_computed += q->n_rows;
-        sched_computed(&e->sched, q);
-        own += accept_prompt(q, own);
-        if (q->n_computed < q->n_tok) continue;
-        if (q->sampling.max_new == 0)
-            accept_end(e, q, END_LENGTH, -1, NULL);
-        else
-            accept_drawn(e, q, own);
+        out += entry->n_scored + entry->draws;
+        if (!entry->q) continue;
+        accept_prompt(entry, own);
+        if (entry->draws)
+            accept_drawn(e, entry->q, own + entry->n_scored);
+        else if (entry->fills_last)
+            accept_end(e, entry->q, END_LENGTH, -1, NULL);
     }
 }

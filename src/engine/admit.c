@@ -76,7 +76,7 @@ static bool forecast(const Sched *s, const Seq *c, int need)
 static bool start(Sched *s, Seq *c)
 {
     KvPrefix p = kv_match(s->kv, c->salt, c->tok, seq_usable_prefix(c), c->pages);
-    int known = p.n_tok / KV_PAGE_TOKENS, need = seq_pages_for(c->n_tok) - known;
+    int known = p.n_tok / KV_PAGE_TOKENS, need = seq_pages_for(seq_n_positions(c)) - known;
     bool fits = s->n_running == 0 || forecast(s, c, need);
     if (!fits || !kv_take(s->kv, need, c->pages + known)) {
         CHECK(s->n_running > 0);

@@ -20,6 +20,7 @@ void batch_init(Batch *b, int max_rows, int max_seqs, int max_pages)
                   .logit_row = mem_alloc_array(seqs, sizeof(int32_t)),
                   .rows = mem_alloc_array(seqs, sizeof(SampleRow)),
                   .out = mem_alloc_array(seqs, sizeof(SampleOut)),
+                  .entry = mem_alloc_array(seqs, sizeof(Entry)),
                   .held = mem_alloc_array(seqs, sizeof(RowPages)) };
     b->device = (DeviceBatch){ .token = b->token,
                                .pos = b->pos,
@@ -41,6 +42,7 @@ void batch_done(Batch *b)
     mem_free(b->logit_row);
     mem_free(b->rows);
     mem_free(b->out);
+    mem_free(b->entry);
     mem_free(b->held);
 }
 
@@ -62,38 +64,68 @@ static void copy_pages(Batch *b, int row, const Seq *q)
     *held = (RowPages){ q->id, q->pages_version, q->n_pages };
 }
 
-static void copy_rows(Batch *b, const Seq *q, int n_vocab)
+/* A token that the host does not know yet is named by the row of the last sample that draws it. */
+static void copy_rows(Batch *b, const Seq *q, Entry *entry, int n_vocab)
 {
     DeviceBatch *d = &b->device;
-    bool draws = q->sampling.max_new > 0;
+    int end = q->sampling.max_new > 0 ? seq_n_planned(q) : 0;
     for (int i = 0; i < q->n_rows; i++) {
         int pos = q->n_computed + i, row = d->n_tok++;
-        b->token[row] = q->tok[pos];
+        b->token[row] = pos < q->n_tok ? q->tok[pos] : -1 - q->drawn_at;
         b->pos[row] = pos;
         bool scored = pos + 1 >= q->next_logprob && pos + 1 < q->n_prompt;
-        bool drawn = draws && pos + 1 == q->n_tok;
+        bool drawn = pos + 1 == end;
         if (!scored && !drawn) continue;
+        entry->n_scored += scored;
+        if (drawn) entry->draws = true, entry->drawn_at = d->n_logit;
         b->logit_row[d->n_logit] = row;
         seq_sample_row(q, scored ? q->tok[pos + 1] : -1, n_vocab, &b->rows[d->n_logit++]);
     }
 }
 
-void batch_fill(Batch *b, Seq *const *pick, int n, int n_vocab)
+void batch_fill(Batch *b, int which, Seq *const *pick, int n, int n_vocab)
 {
     DeviceBatch *d = &b->device;
     d->n_tok = d->n_logit = b->n_prefill = b->n_decode = 0;
-    d->n_seq = n;
+    d->n_seq = b->n = n;
     set_stride(b, pick, n);
     d->max_pages = b->stride;
     for (int i = 0; i < n; i++) {
-        const Seq *q = pick[i];
+        Seq *q = pick[i];
+        q->entry[which] = i;
+        b->entry[i] = (Entry){ .q = q, .first_scored = seq_first_scored(q) + 1 };
+        b->entry[i].fills_last = q->sampling.max_new == 0 && q->n_computed + q->n_rows == q->n_prompt;
         b->seq_start[i] = d->n_tok;
         b->seq_len[i] = q->n_computed + q->n_rows;
         b->seq_id[i] = q->id;
         copy_pages(b, i, q);
-        copy_rows(b, q, n_vocab);
+        copy_rows(b, q, &b->entry[i], n_vocab);
         bool decodes = q->n_rows == 1 && q->n_computed >= q->n_prompt;
         *(decodes ? &b->n_decode : &b->n_prefill) += q->n_rows;
     }
     b->seq_start[n] = d->n_tok;
+}
+
+void batch_queued(Batch *b)
+{
+    for (int i = 0; i < b->n; i++) {
+        const Entry *entry = &b->entry[i];
+        Seq *q = entry->q;
+        q->n_computed += q->n_rows;
+        q->n_rows = 0;
+        if (entry->n_scored) q->next_logprob = entry->first_scored + entry->n_scored;
+        if (!entry->draws) continue;
+        q->n_drawing++;
+        q->drawn_at = entry->drawn_at;
+    }
+}
+
+void batch_finish(Batch *b)
+{
+    for (Seq *q = b->dead, *next; q; q = next) {
+        next = q->next;
+        seq_free(q);
+    }
+    b->dead = NULL;
+    b->n = 0;
 }

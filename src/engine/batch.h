@@ -10,12 +10,25 @@ typedef struct {
     int n;
 } RowPages; /* what lies in one row of the page table */
 
+/* What one sequence has in the pass. Its logits are n_scored of prompt positions and then, if it draws, one more. */
+typedef struct {
+    Seq *q;                     /* NULL: it has ended meanwhile */
+    int n_scored, first_scored; /* the logprobs of prompt tokens first_scored, + 1, ... */
+    bool draws;
+    bool fills_last; /* its prompt is computed with this pass, and that is all it wants */
+    int drawn_at;    /* row of logits it draws from */
+} Entry;
+
 typedef struct {
     DeviceBatch device; /* points at the arrays below */
     int32_t *token, *pos, *seq_start, *seq_len, *pages, *logit_row;
     uint64_t *seq_id;
     SampleRow *rows; /* [device.n_logit] */
     SampleOut *out;
+    Entry *entry; /* [n] */
+    int n;        /* 0: nothing is in flight */
+    Seq *dead;    /* ended while in flight: the device may still read what they own. Linked by next */
+    int64_t began_ns;
     RowPages *held;          /* [max_seqs] */
     int stride;              /* pages of a row of the table now */
     int n_prefill, n_decode; /* rows of each kind */
@@ -23,6 +36,8 @@ typedef struct {
 
 void batch_init(Batch *b, int max_rows, int max_seqs, int max_pages);
 void batch_done(Batch *b);
-void batch_fill(Batch *b, Seq *const *pick, int n, int n_vocab);
+void batch_fill(Batch *b, int which, Seq *const *pick, int n, int n_vocab);
+void batch_queued(Batch *b); /* the pass is on its way: its sequences move on */
+void batch_finish(Batch *b); /* the pass is over: frees the dead */
 
 #endif

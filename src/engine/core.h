@@ -41,7 +41,10 @@ struct Engine {
     Kv *kv;
     SeqTable table;
     Sched sched;
-    Batch batch;
+    Batch batch[2];              /* one in flight while the other is filled; without running ahead only the first */
+    int turn;                    /* the one to be filled next */
+    Batch *flying;               /* queued by the step before and not yet waited for */
+    int64_t device_ns, ended_ns; /* host time inside the model in this step; when the last pass ended */
     EngineStats stats;
     Control *flushes; /* waiting for the engine to be idle */
     int64_t window_ns;
@@ -55,8 +58,8 @@ struct Engine {
 
 /* Takes q out, says EV_END, frees q. `last`: what was drawn last, if it ended q. */
 void accept_end(Engine *e, Seq *q, EndReason reason, int32_t matched, const SampleOut *last);
-void accept_started(Engine *e);                                   /* EV_STARTED for those in their first pass */
-void accept_tokens(Engine *e);                                    /* after a pass */
+void accept_started(const Batch *b);                              /* EV_STARTED for those in their first pass */
+void accept_tokens(Engine *e, Batch *b);                          /* after a pass */
 void accept_end_all(Engine *e, EndReason reason, uint64_t up_to); /* ids up to that one */
 
 #endif

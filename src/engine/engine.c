@@ -44,17 +44,18 @@ void engine_stats(Engine *e, EngineStats *out)
     memcpy(out, word, sizeof *out);
 }
 
-static void count_pass(Engine *e, int64_t began_ns, int64_t ended_ns)
+static void count_pass(Engine *e, const Batch *b, int64_t ended_ns)
 {
     EngineStats *st = &e->stats;
-    int prefill = e->batch.n_prefill, decode = e->batch.n_decode;
-    int64_t took = ended_ns - began_ns, of_prefill = took * prefill / (prefill + decode);
+    int prefill = b->n_prefill, decode = b->n_decode;
+    int64_t took = ended_ns - MAX(b->began_ns, e->ended_ns), of_prefill = took * prefill / (prefill + decode);
     st->steps++;
     st->prefill_tokens += (uint64_t)prefill;
     st->decode_tokens += (uint64_t)decode;
     st->busy_ns += took;
     st->prefill_ns += of_prefill;
     st->decode_ns += took - of_prefill;
+    e->ended_ns = ended_ns;
     int64_t window = ended_ns - e->window_ns;
     if (window < 1000000000) return;
     st->tok_s = (double)(st->decode_tokens - e->window_tokens) * 1e9 / (double)window;
@@ -162,46 +163,63 @@ static void expire(Engine *e, int64_t now_ns)
     for (Seq *q; (q = sched_expired(&e->sched, now_ns));) accept_end(e, q, END_TIMEOUT, -1, NULL);
 }
 
-/* One pass on the device, from its rows to its tokens. */
-static Status run_pass(Engine *e)
+/* Sends a pass on its way. Its sequences move on at once: the next pass may build on it. */
+static void queue_pass(Engine *e, Batch *b)
 {
-    const DeviceBatch *b = &e->batch.device;
-    model_forward(e->model, b);
-    if (b->n_logit) model_sample(e->model, e->batch.rows, b->n_logit);
-    return model_sample_wait(e->model, e->batch.out, b->n_logit, &e->fault);
+    batch_fill(b, e->turn, e->sched.pick, e->sched.n_pick, e->info->n_vocab);
+    accept_started(b);
+    int64_t host_ns = clock_ns();
+    b->began_ns = model_now_ns(e->model);
+    model_forward(e->model, &b->device);
+    if (b->device.n_logit) model_sample(e->model, b->rows, b->device.n_logit);
+    e->device_ns += clock_ns() - host_ns;
+    batch_queued(b);
+    for (int i = 0; i < b->n; i++) sched_computed(&e->sched, b->entry[i].q);
 }
 
 static void break_down(Engine *e)
 {
     atomic_store(&e->failed, true);
     accept_end_all(e, END_FAILED, UINT64_MAX);
+    for (int i = 0; i < 2; i++) batch_finish(&e->batch[i]);
+    e->flying = NULL;
+}
+
+static void finish_pass(Engine *e, Batch *b)
+{
+    int64_t host_ns = clock_ns();
+    Status status = model_sample_wait(e->model, b->out, b->device.n_logit, &e->fault);
+    e->device_ns += clock_ns() - host_ns;
+    count_pass(e, b, model_now_ns(e->model));
+    if (status != OK) {
+        break_down(e);
+        return;
+    }
+    accept_tokens(e, b);
+    batch_finish(b);
 }
 
 bool engine_step(Engine *e)
 {
     int64_t host_ns = clock_ns();
+    e->device_ns = 0;
     inbox_drain(e);
     expire(e, model_now_ns(e->model));
-    int n = sched_pick(&e->sched);
-    if (n > 0) {
-        batch_fill(&e->batch, e->sched.pick, n, e->info->n_vocab);
-        accept_started(e);
-        int64_t began_ns = model_now_ns(e->model), pass_ns = clock_ns();
-        Status status = run_pass(e);
-        pass_ns = clock_ns() - pass_ns;
-        count_pass(e, began_ns, model_now_ns(e->model));
-        if (status == OK)
-            accept_tokens(e);
-        else
-            break_down(e);
-        host_ns += pass_ns;
+    Batch *next = sched_pick(&e->sched) > 0 ? &e->batch[e->turn] : NULL, *due = next;
+    if (next) queue_pass(e, next);
+    if (e->o.ahead) { /* the pass of the step before runs on while the next one is queued behind it */
+        due = e->flying;
+        e->flying = next;
+        e->turn = !e->turn;
     }
+    CHECK(next || due || sched_idle(&e->sched));
+    if (due) finish_pass(e, due);
     if (e->flushes) answer_flushes(e);
     if (e->o.verify) engine_verify(e);
     e->stats.stepped_ns = clock_ns();
-    e->stats.sched_ns += e->stats.stepped_ns - host_ns;
+    e->stats.sched_ns += e->stats.stepped_ns - host_ns - e->device_ns;
     publish(e);
-    return n > 0;
+    return next || due;
 }
 
 static void *loop(void *arg)
@@ -299,7 +317,8 @@ Status engine_open(const EngineOptions *o, Engine **out, Err *err)
                            .use_radix = checked.use_radix };
     sched_init(&e->sched, &limits, e->kv);
     int longest = MIN(seq_pages_for(e->info->context_length), e->info->n_pages + 1);
-    batch_init(&e->batch, checked.max_batch_tokens, checked.max_running, longest);
+    for (int i = 0; i < 1 + checked.ahead; i++)
+        batch_init(&e->batch[i], checked.max_batch_tokens, checked.max_running, longest);
     e->window_ns = model_now_ns(e->model);
     publish(e);
     *out = e;
@@ -323,13 +342,15 @@ void engine_close(Engine *e)
     atomic_store(&e->closing, true);
     queue_close(e->inbox);
     if (e->threaded) pthread_join(e->thread, NULL);
+    if (e->flying) model_sample_wait(e->model, e->flying->out, e->flying->device.n_logit, NULL);
     inbox_drain(e);
     accept_end_all(e, END_CANCELLED, UINT64_MAX);
+    for (int i = 0; i < 2; i++) batch_finish(&e->batch[i]);
     answer_flushes(e);
     engine_verify(e);
     seqs_table_done(&e->table);
     sched_done(&e->sched);
-    batch_done(&e->batch);
+    for (int i = 0; i < 2; i++) batch_done(&e->batch[i]);
     kv_free(e->kv);
     queue_free(e->inbox);
     mem_free(e);

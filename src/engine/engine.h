@@ -22,6 +22,7 @@ typedef struct {
     int max_batch_tokens; /* rows of a pass: decode rows plus prefill chunk; <= the model's */
     int chunk_tokens;     /* longest prefill chunk of one sequence in a pass; <= max_batch_tokens */
     bool use_radix;
+    bool ahead;  /* queue the next pass before this one's tokens are known: for devices that run by themselves */
     bool verify; /* kv_verify after each step: tests */
 } EngineOptions;
 

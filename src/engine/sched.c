@@ -40,7 +40,7 @@ static void release_followers(Sched *s, Seq *leader, int n_pages)
 static void remember(Sched *s, Seq *q)
 {
     int before = q->prefix.n_tok;
-    q->prefix = kv_remember(s->kv, q->salt, q->prefix, q->tok, q->n_computed, q->pages);
+    q->prefix = kv_remember(s->kv, q->salt, q->prefix, q->tok, MIN(q->n_computed, q->n_tok), q->pages);
     if (q->prefix.n_tok != before) q->pages_version++;
 }
 
@@ -100,7 +100,7 @@ static void secure_pages(Sched *s)
 {
     for (int i = 0; i < s->n_running; i++) {
         Seq *q = s->running[i];
-        int missing = seq_pages_for(q->n_tok) - q->n_pages;
+        int missing = seq_pages_for(seq_n_positions(q)) - q->n_pages;
         if (missing <= 0) continue;
         Seq *victim = NULL;
         while (victim != q && !kv_take(s->kv, missing, q->pages + q->n_pages)) {
@@ -117,7 +117,7 @@ static void secure_pages(Sched *s)
 
 void sched_give_rows(Sched *s, Seq *q)
 {
-    int n = MIN(MIN(q->n_tok - q->n_computed, s->limits.chunk_tokens), s->rows_left);
+    int n = MIN(MIN(seq_rows_left(q), s->limits.chunk_tokens), s->rows_left);
     int n_logits;
     while (n > 0 && (n_logits = seq_logits_in(q, n)) > s->logits_left)
         n -= n_logits - s->logits_left; /* a row less is at most one logit row less */
@@ -127,11 +127,6 @@ void sched_give_rows(Sched *s, Seq *q)
     s->rows_left -= n;
     s->logits_left -= n_logits;
     s->pick[s->n_pick++] = q;
-}
-
-static bool decodes(const Seq *q)
-{
-    return q->n_tok - q->n_computed == 1;
 }
 
 /* More sequences than rows: serve them in a circle, so that each has its turn. */
@@ -147,17 +142,20 @@ static void serve_in_turn(Sched *s)
 
 static void serve_running(Sched *s)
 {
-    int n_decode = 0;
-    for (int i = 0; i < s->n_running; i++) n_decode += decodes(s->running[i]);
-    if (n_decode + (n_decode < s->n_running) > s->rows_left) {
+    int n_decode = 0, n_fill = 0;
+    for (int i = 0; i < s->n_running; i++) {
+        int left = seq_rows_left(s->running[i]);
+        n_decode += left == 1;
+        n_fill += left > 1;
+    }
+    if (n_decode + (n_fill > 0) > s->rows_left) {
         serve_in_turn(s);
         return;
     }
-    for (int i = 0; i < s->n_running; i++)
-        if (decodes(s->running[i])) sched_give_rows(s, s->running[i]);
-    if (n_decode == s->n_running) return;
-    for (int i = 0; i < s->n_running && s->rows_left > 0; i++)
-        if (!decodes(s->running[i])) sched_give_rows(s, s->running[i]);
+    for (int i = 0; i < s->n_running && n_decode > 0; i++)
+        if (seq_rows_left(s->running[i]) == 1) sched_give_rows(s, s->running[i]);
+    for (int i = 0; i < s->n_running && n_fill > 0 && s->rows_left > 0; i++)
+        if (s->running[i]->n_rows == 0) sched_give_rows(s, s->running[i]);
 }
 
 int sched_pick(Sched *s)
@@ -170,7 +168,6 @@ int sched_pick(Sched *s)
     admit_by_priority(s);
     if (s->n_running) serve_running(s);
     admit_waiting(s);
-    CHECK(s->n_pick > 0 || sched_idle(s));
     return s->n_pick;
 }
 
@@ -236,9 +233,10 @@ static void verify_running(const Sched *s, const Seq *q, uint8_t *seen)
 {
     int kept = q->prefix.n_tok / KV_PAGE_TOKENS;
     CHECK(q->state == SEQ_RUNNING && q->heap_at[HEAP_WAITING] < 0);
-    CHECK(q->n_computed < q->n_tok && q->n_tok < q->n_prompt + q->sampling.max_new + (q->sampling.max_new == 0));
+    CHECK(q->n_computed <= seq_n_positions(q) && (q->n_drawing > 0 || seq_rows_left(q) > 0 || !q->sampling.max_new));
+    CHECK(seq_n_planned(q) <= q->n_prompt + q->sampling.max_new && q->n_drawing <= 1);
     CHECK(q->prefix.n_tok <= q->n_computed && q->n_computed <= q->n_pages * KV_PAGE_TOKENS);
-    CHECK(q->next_logprob >= MIN(q->n_computed + 1, q->n_prompt));
+    CHECK(q->n_rows == 0 && q->next_logprob >= MIN(q->n_computed + 1, q->n_prompt));
     for (int i = kept; i < q->n_pages; i++) {
         int32_t page = q->pages[i];
         CHECK(!seen[page]); /* a page that was taken is one sequence's alone */

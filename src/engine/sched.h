@@ -36,9 +36,9 @@ void sched_add(Sched *s, Seq *q); /* a new job */
 /* Takes q out, wherever it is. What it has computed goes into the tree when `keep`, and its pages home. */
 void sched_remove(Sched *s, Seq *q, bool keep);
 Seq *sched_expired(Sched *s, int64_t now_ns); /* one whose deadline has passed, still inside; NULL: none */
-/* Chooses the next pass into pick[]. Returns n_pick; 0: there is nothing to do. */
+/* Chooses the next pass into pick[]. Returns n_pick; 0: there is nothing to do, or nothing before more is known. */
 int sched_pick(Sched *s);
-/* The pass has run: q->n_computed has moved. Finished pages of a prompt go into the tree, for others to find. */
+/* The pass is queued: q->n_computed has moved. Finished pages of a prompt go into the tree, for others to find. */
 void sched_computed(Sched *s, Seq *q);
 static inline bool sched_idle(const Sched *s)
 {

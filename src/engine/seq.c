@@ -199,7 +199,7 @@ void seq_free(Seq *s)
 
 int seq_usable_prefix(const Seq *s)
 {
-    return s->next_logprob < s->n_prompt ? s->next_logprob - 1 : s->n_tok - 1;
+    return s->next_logprob < s->n_prompt ? s->next_logprob - 1 : seq_n_positions(s) - 1;
 }
 
 int seq_shared_pages(const Seq *a, const Seq *b, int known)
@@ -215,18 +215,22 @@ int seq_shared_pages(const Seq *a, const Seq *b, int known)
     return low;
 }
 
+int seq_first_scored(const Seq *s)
+{
+    return MAX(s->n_computed, s->next_logprob - 1);
+}
+
 int seq_logits_in(const Seq *s, int n_rows)
 {
     int end = s->n_computed + n_rows; /* positions before it */
-    int first = MAX(s->n_computed, s->next_logprob - 1), last = MIN(end, s->n_prompt - 1);
-    int n = s->next_logprob < s->n_prompt && last > first ? last - first : 0;
-    return n + (end == s->n_tok && s->sampling.max_new > 0);
+    int n = MIN(end, s->n_prompt - 1) - seq_first_scored(s);
+    return MAX(n, 0) + (end == seq_n_planned(s) && s->sampling.max_new > 0);
 }
 
 void seq_sample_row(const Seq *s, int32_t target, int n_vocab, SampleRow *row)
 {
     const Sampling *p = &s->sampling;
-    int n_out = seq_n_out(s);
+    int n_out = seq_n_planned(s) - s->n_prompt;
     bool too_early = n_out < p->min_new;
     *row = (SampleRow){ .temperature = p->temperature,
                         .top_p = p->top_p,

@@ -21,14 +21,18 @@ typedef struct {
 } SeqCounts;
 
 /* One block of memory from seq_new to seq_free, with everything the job can ever need: the engine's thread allocates
- * nothing for it. tok[] is the prompt and then the output; rows of a pass are positions n_computed .. n_tok. */
+ * nothing for it. tok[] is the prompt and then the output. When the engine runs ahead, the device has drawn (or will have)
+ * n_drawing tokens more than the host knows; n_computed counts what has been queued, for calls on a device run in order, so
+ * that whatever is queued later finds it done. */
 struct Seq {
     uint64_t id;
     uint64_t arrival; /* order of entering the scheduler */
     SeqState state;
     int32_t *tok;        /* [n_prompt + max_new] */
     int n_prompt, n_tok; /* prompt; prompt and output so far */
-    int n_computed;      /* positions whose keys and values are in pages */
+    int n_drawing;       /* draws queued that have not been told yet */
+    int32_t drawn_at;    /* the row of the last draw among its pass's logits */
+    int n_computed;      /* positions whose keys and values are in pages, or queued to be */
     int32_t *pages;      /* [pages of n_prompt + max_new] */
     int n_pages;
     KvPrefix prefix;        /* the first pages, which are the tree's */
@@ -40,13 +44,14 @@ struct Seq {
     int64_t deadline_ns; /* 0: none */
     Sampling sampling;
     SeqCounts counts;
-    int next_logprob; /* prompt position whose logprob is due next; n_prompt: none is */
+    int next_logprob; /* prompt position whose logprob is to be queued next; n_prompt: none is */
     void (*on_event)(void *ctx, const Event *e);
     void *ctx;
     bool started; /* EV_STARTED has been told */
     int n_cached, n_preempted;
     int passed_over;              /* times a later job was admitted first */
-    int n_rows, n_logits;         /* of the pass being built or run */
+    int n_rows, n_logits;         /* of the pass being built */
+    int entry[2];                 /* its last place in each of the engine's two batches */
     int running_at;               /* index into the scheduler's running */
     int heap_at[2];               /* places in its heaps, -1: not there; SeqHeapKind */
     int peeked;                   /* pages found in the tree when last looked */
@@ -67,12 +72,29 @@ static inline int seq_pages_for(int n_tok)
 {
     return (n_tok + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
 }
+/* How many tokens there are when all that is queued has been drawn. */
+static inline int seq_n_planned(const Seq *s)
+{
+    return s->n_tok + s->n_drawing;
+}
+/* How many positions may be computed now: those of all planned tokens, but never that of the last one allowed. */
+static inline int seq_n_positions(const Seq *s)
+{
+    return MIN(seq_n_planned(s), s->n_prompt + MAX(s->sampling.max_new - 1, 0));
+}
+/* Rows it could use in the pass being built. With penalties the host must know a token before the next is drawn. */
+static inline int seq_rows_left(const Seq *s)
+{
+    return s->counts.list && s->n_drawing ? 0 : seq_n_positions(s) - s->n_computed;
+}
 /* How many leading tokens may come from the tree: something must be left to compute, and all that a logprob is due for. */
 int seq_usable_prefix(const Seq *s);
 /* How many whole pages of both prompts are equal from the start, given that the first `known` are. */
 int seq_shared_pages(const Seq *a, const Seq *b, int known);
 /* Logit rows among the next n_rows positions: for prompt logprobs, and the last known token if output is wanted. */
 int seq_logits_in(const Seq *s, int n_rows);
+/* The first position from n_computed on that gives a prompt logprob. */
+int seq_first_scored(const Seq *s);
 void seq_sample_row(const Seq *s, int32_t target, int n_vocab, SampleRow *row); /* target -1: draw */
 
 #endif

@@ -71,7 +71,7 @@ static void check_variety(const Heard *h)
     assert_true(n > 100);
 }
 
-static void compare_batches(const char *isa)
+static void compare_batches(const char *isa, bool ahead)
 {
     static Heard alone[N_JOBS], together[N_JOBS];
     static int32_t prompt[N_JOBS][200];
@@ -89,6 +89,7 @@ static void compare_batches(const char *isa)
                          .max_batch_tokens = 40,
                          .chunk_tokens = 23,
                          .use_radix = true,
+                         .ahead = ahead,
                          .verify = true };
     b = open_cpu(o, 26, isa);
     for (int i = 0; i < N_JOBS; i++) {
@@ -112,8 +113,9 @@ static void compare_batches(const char *isa)
 static void test_same_bits_in_any_batch(void **state)
 {
     (void)state;
-    compare_batches("plain");
-    compare_batches("auto");
+    compare_batches("plain", false);
+    compare_batches("auto", false);
+    compare_batches("auto", true);
 }
 
 int main(void)

@@ -595,6 +595,48 @@ static void test_overhead(void **state)
     bench_close(&b);
 }
 
+static void test_ahead(void **state)
+{
+    (void)state;
+    EngineOptions o = bench_options();
+    Bench plain = bench_open(o, 64, sim_config_default());
+    o.ahead = true;
+    Bench ahead = bench_open(o, 64, sim_config_default());
+    int32_t prompt[40], stop;
+    bench_prompt(prompt, 40, 3);
+    static Heard a, b, stopped, penalised;
+    Job j = bench_job(prompt, 40, 10, &a);
+    run_one(&plain, &j);
+    j.ctx = &b;
+    bench_submit(&ahead, &j);
+    assert_true(engine_step(ahead.engine));
+    assert_int_equal(b.n_tok, 0); /* its first pass is in flight */
+    assert_int_equal(bench_run(&ahead), 10);
+    assert_int_equal(b.n_tok, 10);
+    assert_memory_equal(a.tok, b.tok, 10 * sizeof(int32_t));
+    EngineStats s;
+    engine_stats(ahead.engine, &s);
+    assert_int_equal(s.steps, 10); /* the length was known: no pass in vain */
+    stop = a.tok[5];
+    for (int i = 0; i < 5; i++) assert_int_not_equal(a.tok[i], stop);
+    j = bench_job(prompt, 40, 10, &stopped);
+    j.sampling.stop_ids = &stop;
+    j.sampling.n_stop_ids = 1;
+    run_one(&ahead, &j);
+    assert_int_equal(stopped.n_tok, 5);
+    engine_stats(ahead.engine, &s);
+    assert_int_equal(s.steps, 10 + 7); /* the one after the stop was on its way already */
+    j = bench_job(prompt, 40, 10, &penalised);
+    j.sampling.presence = 0.5f;
+    static Heard same;
+    run_one(&ahead, &j);
+    j.ctx = &same;
+    run_one(&plain, &j);
+    assert_memory_equal(penalised.tok, same.tok, 10 * sizeof(int32_t));
+    bench_close(&plain);
+    bench_close(&ahead);
+}
+
 /* ---- threads ---- */
 
 typedef struct {
@@ -638,10 +680,11 @@ static void *client(void *arg)
     return NULL;
 }
 
-static void test_threads(void **state)
+static void run_clients(bool ahead)
 {
-    (void)state;
-    Bench b = bench_open(bench_options(), 128, sim_config_default());
+    EngineOptions o = bench_options();
+    o.ahead = ahead;
+    Bench b = bench_open(o, 128, sim_config_default());
     Err err;
     assert_int_equal(engine_start(b.engine, &err), OK);
     static Client clients[CLIENTS];
@@ -661,6 +704,18 @@ static void test_threads(void **state)
     bench_close(&b);
     for (int i = 0; i < CLIENTS; i++)
         for (int k = 0; k < EACH; k++) assert_int_equal(clients[i].quick[k].n_end, 1);
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    run_clients(false);
+}
+
+static void test_threads_ahead(void **state)
+{
+    (void)state;
+    run_clients(true);
 }
 
 static void test_flush(void **state)
@@ -743,7 +798,9 @@ int main(void)
         cmocka_unit_test(test_few_rows_many_sequences),
         cmocka_unit_test(test_decoding_allocates_nothing),
         cmocka_unit_test(test_overhead),
+        cmocka_unit_test(test_ahead),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_threads_ahead),
         cmocka_unit_test(test_flush),
         cmocka_unit_test(test_sim_notices_a_shared_page),
     };

@@ -55,6 +55,7 @@ static void choose_options(World *w)
                                   .max_batch_tokens = rows,
                                   .chunk_tokens = 1 + (int)below(w, (uint32_t)rows),
                                   .use_radix = !one_in(w, 5),
+                                  .ahead = one_in(w, 2),
                                   .verify = true };
     int least = (PROMPT_MAX + 2 * NEW_MAX) / KV_PAGE_TOKENS + 1;
     w->n_pages = least + (int)below(w, one_in(w, 2) ? 10 : 200);

@@ -43,8 +43,8 @@ struct Device {
     } attention;        /* sums over the batch's sequences, for layers of one window */
     uint64_t *row_hash; /* [n_rows_max] */
     int32_t *drawn;     /* [n_rows_max] by the last sample */
-    SampleOut *out;     /* [n_rows_max] */
-    int n_rows_max, n_drawn;
+    SampleOut *out[2];  /* [n_rows_max] of samples not yet waited for */
+    int n_rows_max, n_drawn, n_sampled, n_waited;
     Err fault; /* the first one, kept */
 };
 
@@ -119,7 +119,7 @@ static void sim_close(Device *d)
     arena_free(d->arena);
     mem_free(d->row_hash);
     mem_free(d->drawn);
-    mem_free(d->out);
+    for (int i = 0; i < 2; i++) mem_free(d->out[i]);
     mem_free(d);
 }
 
@@ -162,7 +162,7 @@ static void grow_rows(Device *d, int n)
     size_t rows = (size_t)n;
     d->row_hash = mem_grow(d->row_hash, rows * sizeof *d->row_hash);
     d->drawn = mem_grow(d->drawn, rows * sizeof *d->drawn);
-    d->out = mem_grow(d->out, rows * sizeof *d->out);
+    for (int i = 0; i < 2; i++) d->out[i] = mem_grow(d->out[i], rows * sizeof *d->out[i]);
     d->n_rows_max = n;
 }
 
@@ -463,9 +463,11 @@ static void sim_sample(Device *d, Tensor logits, const SampleRow *rows, int n)
 {
     cost_pointwise(d, logits, logits);
     spend(d);
+    CHECK(d->n_sampled - d->n_waited < 2);
+    SampleOut *out = d->out[d->n_sampled++ % 2];
     for (int i = 0; i < n; i++) {
-        draw_row(d->row_hash[d->batch.logit_row[i]], &rows[i], &d->out[i]);
-        d->drawn[i] = d->out[i].token;
+        draw_row(d->row_hash[d->batch.logit_row[i]], &rows[i], &out[i]);
+        d->drawn[i] = out[i].token;
     }
     d->n_drawn = n;
 }
@@ -473,7 +475,9 @@ static void sim_sample(Device *d, Tensor logits, const SampleRow *rows, int n)
 static Status sim_sample_wait(Device *d, SampleOut *out, int n, Err *err)
 {
     if (d->fault.status != OK) return fail(err, d->fault.status, "%s", d->fault.text);
-    memcpy(out, d->out, (size_t)n * sizeof *out);
+    if (n == 0) return OK;
+    CHECK(d->n_waited < d->n_sampled);
+    memcpy(out, d->out[d->n_waited++ % 2], (size_t)n * sizeof *out);
     return OK;
 }
 
