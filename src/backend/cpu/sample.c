@@ -7,8 +7,8 @@
  *
  * No vocabulary is ever sorted. A small top_k is found by insertion. Otherwise weigh() computes all weights
  * exp((y - top) / T) and counts how many tokens and how much mass lie above a few fixed weights; the first band that surely
- * holds what matters says which tokens are collected; only those are ranked, by a radix sort without bad cases. With a flat
- * distribution and top_p that may be nearly all of them.
+ * holds what matters says which tokens are collected; only those are ranked, by a radix sort without bad cases. With
+ * top_p alone even they may be many, and are bisected by value first.
  *
  * Logprobs are of the raw logits. NaN counts as -infinity, +infinity as the largest float; if nothing can be drawn the
  * answer is the lowest id that is not forbidden (0 if all are). Rows are independent: a worker takes one at a time.
@@ -18,7 +18,7 @@
 
 #include "backend/cpu/cpu.h"
 
-enum { N_RESULTS = 2, SUM_BLOCK = 512, DIGIT_BITS = 11, N_DIGITS = 1 << DIGIT_BITS, SMALL_K = 128 };
+enum { N_RESULTS = 2, SUM_BLOCK = 512, DIGIT_BITS = 11, N_DIGITS = 1 << DIGIT_BITS, SMALL_K = 128, FEW = 64 };
 
 const float sample_band[SAMPLE_BANDS] = { -1.5f, -3.5f, -6, -8.5f, -11, -14 };
 
@@ -143,6 +143,18 @@ void plain_weigh(float *w, const float *y, int n, float top, float inv_temp, Wei
     }
 }
 
+double plain_mass_above(const float *y, const float *w, int n, float t, int *count)
+{
+    double mass = 0;
+    *count = 0;
+    for (int i = 0; i < n; i++) {
+        if (!(y[i] >= t)) continue;
+        mass += w[i];
+        ++*count;
+    }
+    return mass;
+}
+
 int plain_collect(int32_t *ids, float *values, const float *y, int n, float t)
 {
     int m = 0;
@@ -215,13 +227,10 @@ static uint32_t falling_key(float v)
     return u & 0x80000000u ? u : ~u & 0x7fffffffu;
 }
 
-/* rank[0..m): indices into value[], by falling value; equal values stay in order of index, that is of id. */
+/* Sorts rank[0..m), indices into value[], by falling value; equal values stay in order of index, that is of id. */
 static void rank_values(Desk *t, int m)
 {
-    for (int i = 0; i < m; i++) {
-        t->key[i] = falling_key(t->value[i]);
-        t->rank[i] = (uint32_t)i;
-    }
+    for (int i = 0; i < m; i++) t->key[i] = falling_key(t->value[t->rank[i]]);
     for (int shift = 0; shift < 32; shift += DIGIT_BITS) {
         uint32_t at[N_DIGITS] = { 0 };
         for (int i = 0; i < m; i++) at[t->key[i] >> shift & (N_DIGITS - 1)]++;
@@ -243,19 +252,51 @@ static void rank_values(Desk *t, int m)
     }
 }
 
-/* How many of the m ranked stay. whole: the mass that top_p is a share of when nothing else cuts; otherwise it is a share of
- * what top_k and min_p leave, all of which was collected. */
-static int keep(const Desk *t, const SampleRow *r, int m, double whole)
+/* Index of the last that top_k, min_p and top_p keep of m collected ones, among which is all that top_k and min_p leave. */
+static uint32_t last_kept(Desk *t, const SampleRow *r, int m)
 {
+    for (int i = 0; i < m; i++) t->rank[i] = (uint32_t)i;
+    rank_values(t, m);
     int kept = r->top_k > 0 ? MIN(r->top_k, m) : m, n = 1;
     double total = t->value_w[t->rank[0]];
     while (n < kept && (!(r->min_p > 0) || t->value_w[t->rank[n]] >= r->min_p)) total += t->value_w[t->rank[n++]];
-    if (!(r->top_p < 1)) return n;
-    if (r->top_k <= 0 && !(r->min_p > 0)) total = whole;
+    if (!(r->top_p < 1)) return t->rank[n - 1];
     double sum = t->value_w[t->rank[0]], wanted = r->top_p * total;
     kept = 1;
     while (kept < n && sum < wanted) sum += t->value_w[t->rank[kept++]];
-    return kept;
+    return t->rank[kept - 1];
+}
+
+/* The same for top_p alone, wanted being its share of all mass. Values are bisected until few are left between one that keeps
+ * enough and one that does not; only those are ranked. */
+static uint32_t last_by_mass(const Simd *s, Desk *t, int m, double wanted, float low, float top)
+{
+    float high = nextafterf(top, INFINITY); /* at or above low lies enough, at or above high does not */
+    double sum = 0;
+    int n_low = m, n_high = 0, n = 0;
+    while (n_low - n_high > FEW) {
+        float mid = low / 2 + high / 2;
+        if (!(mid > low && mid < high)) break; /* equal values: they are ranked by id */
+        int count;
+        double mass = s->mass_above(t->value, t->value_w, m, mid, &count);
+        if (mass >= wanted) {
+            low = mid;
+            n_low = count;
+        } else {
+            high = mid;
+            n_high = count;
+            sum = mass;
+        }
+    }
+    for (int i = 0; i < m; i++) {
+        if (t->value[i] >= low && t->value[i] < high) t->rank[n++] = (uint32_t)i;
+    }
+    rank_values(t, n);
+    int kept = 0;
+    do {
+        sum += t->value_w[t->rank[kept++]];
+    } while (kept < n && sum < wanted);
+    return t->rank[kept - 1];
 }
 
 /* ---- drawing ---- */
@@ -361,8 +402,9 @@ static int32_t draw_kept(const Simd *s, Desk *t, const SampleRow *r, int n, floa
     int m = s->collect(t->id, t->value, t->y, n, low > -FLT_MAX ? low : -FLT_MAX);
     double whole = h.total;
     s->weigh(t->value_w, t->value, m, top, inv_temp, &h);
-    rank_values(t, m);
-    uint32_t last = t->rank[keep(t, r, m, whole) - 1];
+    bool by_mass = r->top_k <= 0 && !(r->min_p > 0);
+    low = MAX(low, top - 90 / inv_temp); /* below, all weights are 0 */
+    uint32_t last = by_mass ? last_by_mass(s, t, m, r->top_p * whole, low, top) : last_kept(t, r, m);
     float lowest = t->value[last];
     for (int i = 0; i < m; i++) { /* what is not kept weighs nothing; index order is id order */
         bool in = t->value[i] > lowest || (t->value[i] == lowest && (uint32_t)i <= last);

@@ -101,6 +101,25 @@ static void vec_weigh(float *w, const float *y, int n, float top, float inv_temp
     }
 }
 
+static double vec_mass_above(const float *y, const float *w, int n, float t, int *count)
+{
+    vf low = vf_set(t), mass = vf_zero();
+    int m = 0, i = 0;
+    double rest = 0;
+    for (; i + VW <= n; i += VW) {
+        vm in = vf_ge(vf_load(y + i), low);
+        mass = vf_add(mass, vf_keep(in, vf_load(w + i)));
+        m += __builtin_popcount(vm_bits(in));
+    }
+    for (; i < n; i++) {
+        if (!(y[i] >= t)) continue;
+        rest += w[i];
+        m++;
+    }
+    *count = m;
+    return vf_sum64(mass) + rest;
+}
+
 static int vec_collect(int32_t *ids, float *values, const float *y, int n, float t)
 {
     int m = 0, i = 0;

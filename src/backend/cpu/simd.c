@@ -16,6 +16,7 @@ const Simd simd_plain = {
     .sum_exp = plain_sum_exp,
     .clean = plain_clean,
     .weigh = plain_weigh,
+    .mass_above = plain_mass_above,
     .collect = plain_collect,
 };
 

@@ -72,6 +72,8 @@ typedef struct {
     void (*clean)(float *y, const float *x, const uint32_t *allowed, int n);
     /* w = exp((y - top) * inv_temp), -infinity giving 0 */
     void (*weigh)(float *w, const float *y, int n, float top, float inv_temp, Weighed *out);
+    /* sum of the w whose y >= t, and how many they are */
+    double (*mass_above)(const float *y, const float *w, int n, float t, int *count);
     /* ids and values with y >= t, in rising id order; returns how many */
     int (*collect)(int32_t *ids, float *values, const float *y, int n, float t);
 } Simd;
@@ -99,6 +101,7 @@ int plain_find_above(const float *x, int from, int n, float t);
 double plain_sum_exp(const float *x, int n, float top);
 void plain_clean(float *y, const float *x, const uint32_t *allowed, int n);
 void plain_weigh(float *w, const float *y, int n, float top, float inv_temp, Weighed *out);
+double plain_mass_above(const float *y, const float *w, int n, float t, int *count);
 int plain_collect(int32_t *ids, float *values, const float *y, int n, float t);
 
 #endif

@@ -29,5 +29,6 @@ const Simd simd_avx2 = {
     .sum_exp = vec_sum_exp,
     .clean = vec_clean,
     .weigh = vec_weigh,
+    .mass_above = vec_mass_above,
     .collect = vec_collect,
 };
