@@ -65,7 +65,7 @@ typedef struct {
     EndReason reason;
     int32_t matched; /* END_STOP: the stop id */
     int n_out, n_preempted;
-    const char *message; /* END_FAILED */
+    const char *message; /* END_FAILED; lives as long as the engine */
 } Event;
 
 typedef struct {
