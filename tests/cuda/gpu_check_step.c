@@ -363,7 +363,7 @@ static double steps_ms(StepRun *r, double budget)
 
 static void bench_step(Net *net, int n_seq, int min_len, int max_len, int n_new, double ceiling)
 {
-    int *len = malloc(sizeof(int) * (size_t)n_seq), pages = 0;
+    int *len = calloc((size_t)n_seq, sizeof(int)), pages = 0;
     int32_t *token = calloc((size_t)n_seq * (size_t)n_new, 4);
     double tokens = 0;
     for (int i = 0; i < n_seq; i++) {

@@ -63,6 +63,7 @@ static void run_case(const char *file, const char *golden)
                        .max_batch_tokens = RIG_ROWS,
                        .max_seqs = RIG_ROWS,
                        .n_pages = RIG_PAGES,
+                       .kv_dtype = DT_NONE,
                        .context_length = g.context_length };
     if (ops->open(&d, &r.device, &err) != OK) fail_msg("%s", err.text);
     if (load_open(path, (LoadOptions){ 0 }, &r.checkpoint, &err) != OK) fail_msg("%s", err.text);

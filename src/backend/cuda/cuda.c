@@ -221,8 +221,6 @@ static Status put_band(Upload *u, const WeightBand *b, uint16_t *dst, Err *err)
 static Status put_matrix(Upload *u, Weight *w, const WeightBand *bands, int n_bands, Err *err)
 {
     size_t n = (size_t)w->rows * (size_t)w->cols, at = 0;
-    if (w->cols % 8)
-        return fail(err, E_UNSUPPORTED, "a weight with rows of %d numbers: cuda needs a multiple of 8", w->cols);
     TRY(cuda_alloc(&w->data, 2 * n, "a weight", err));
     u->d->weight_bytes += 2 * n;
     for (int i = 0; i < n_bands; i++) {

@@ -168,9 +168,9 @@ void cuda_forward_end(Device *d);
 void cuda_flush(Device *d); /* runs what is written down, one by one */
 void cuda_embed(Device *d, Tensor out, const Weight *table, float scale);
 void cuda_norm(Device *d, Tensor out, Tensor in, const Weight *w, float eps, float w_bias);
-void cuda_add_norm(Device *d, Tensor x, Tensor out, Tensor add, const Weight *w, float eps, float w_bias);
+void cuda_add_norm(Device *d, Tensor x, Tensor out, Tensor more, const Weight *w, float eps, float w_bias);
 void cuda_add(Device *d, Tensor x, Tensor y);
-void cuda_linear(Device *d, Tensor out, Tensor in, const Weight *w, const Weight *bias, bool add);
+void cuda_linear(Device *d, Tensor out, Tensor in, const Weight *w, const Weight *bias, bool more);
 void cuda_head_norm(Device *d, Tensor x, int first, int n_heads, int head_dim, const Weight *w, float eps,
                     float w_bias);
 void cuda_rope(Device *d, Tensor qkv, int n_rot_heads, int head_dim, int table);

@@ -22,11 +22,13 @@ enum { SUGGESTIONS = 32, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 <<
     F(Destroy)                                                                                                         \
     F(GetVersion)                                                                                                      \
     F(Matmul)                                                                                                          \
-    F(MatmulAlgoGetHeuristic) F(MatmulAlgoCheck) F(MatmulDescInit_internal) F(MatmulDescSetAttribute)                  \
-        F(MatrixLayoutInit_internal) F(MatmulPreferenceInit_internal) F(MatmulPreferenceSetAttribute)
+    F(MatmulAlgoGetHeuristic)                                                                                          \
+    F(MatmulAlgoCheck)                                                                                                 \
+    F(MatmulDescInit_internal) F(MatmulDescSetAttribute) F(MatrixLayoutInit_internal) F(MatmulPreferenceInit_internal) \
+        F(MatmulPreferenceSetAttribute)
 
 typedef struct {
-#define F(name) __typeof__(&cublasLt##name) name;
+#define F(name) __typeof__(&cublasLt##name) name; /* NOLINT: a name cannot stand in parentheses here */
     FUNCTIONS(F)
 #undef F
 } Library;
@@ -259,20 +261,15 @@ static void make_plan(Gemm *g, Plan *p)
 
 static Plan *plan_of(Gemm *g, const GemmShape *s)
 {
-    GemmShape key;
-    memset(&key, 0, sizeof key); /* padding bytes take part in hash and comparison */
-    key.rows = s->rows, key.n = s->n, key.k = s->k, key.in_stride = s->in_stride, key.out_stride = s->out_stride;
-    key.f32 = s->f32, key.add = s->add, key.bias = s->bias;
     if (g->n_plans > PLANS_MAX / 2) { /* forgetting all is simple, and happens once in thousands of shapes */
         memset(g->plans, 0, sizeof(Plan) * PLANS_MAX);
         g->n_plans = 0;
     }
-    size_t at = hash_bytes(&key, sizeof key, 0) % PLANS_MAX;
-    while (g->plans[at].used && memcmp(&g->plans[at].shape, &key, sizeof key) != 0) at = (at + 1) % PLANS_MAX;
+    size_t at = hash_bytes(s, sizeof *s, 0) % PLANS_MAX;
+    while (g->plans[at].used && memcmp(&g->plans[at].shape, s, sizeof *s) != 0) at = (at + 1) % PLANS_MAX;
     Plan *p = &g->plans[at];
     if (!p->used) {
-        p->shape = key;
-        memcpy(&p->shape, &key, sizeof key);
+        p->shape = *s;
         make_plan(g, p);
         g->n_plans++;
     }

@@ -10,9 +10,9 @@
 typedef struct Gemm Gemm;
 
 typedef struct {
-    int rows, n, k;
-    int in_stride, out_stride;
-    bool f32, add, bias;
+    int32_t rows, n, k;
+    int32_t in_stride, out_stride;
+    int32_t f32, add, bias; /* 0 or 1; no bool, so that shapes can be compared byte for byte */
 } GemmShape;
 
 /* gpu: the device's name, a part of the cache file's; cache_dir: "" keeps no file. */
