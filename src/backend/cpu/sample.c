@@ -155,11 +155,11 @@ double plain_mass_above(const float *y, const float *w, int n, float t, int *cou
     return mass;
 }
 
-int plain_collect(int32_t *ids, float *values, const float *y, int n, float t)
+int plain_collect(int32_t *ids, float *values, const float *y, int n, float t, float below)
 {
     int m = 0;
     for (int i = 0; i < n; i++) {
-        if (!(y[i] >= t)) continue;
+        if (!(y[i] >= t && y[i] < below)) continue;
         ids[m] = i;
         values[m++] = y[i];
     }
@@ -273,7 +273,7 @@ static uint32_t last_by_mass(const Simd *s, Desk *t, int m, double wanted, float
 {
     float high = nextafterf(top, INFINITY); /* at or above low lies enough, at or above high does not */
     double sum = 0;
-    int n_low = m, n_high = 0, n = 0;
+    int n_low = m, n_high = 0;
     while (n_low - n_high > FEW) {
         float mid = low / 2 + high / 2;
         if (!(mid > low && mid < high)) break; /* equal values: they are ranked by id */
@@ -288,9 +288,7 @@ static uint32_t last_by_mass(const Simd *s, Desk *t, int m, double wanted, float
             sum = mass;
         }
     }
-    for (int i = 0; i < m; i++) {
-        if (t->value[i] >= low && t->value[i] < high) t->rank[n++] = (uint32_t)i;
-    }
+    int n = s->collect((int32_t *)t->rank, t->w, t->value, m, low, high); /* w has done its work */
     rank_values(t, n);
     int kept = 0;
     do {
@@ -387,6 +385,15 @@ static float kth_largest(const Simd *s, const float *y, int n, int k)
     return t;
 }
 
+/* What is not kept weighs nothing. Index order is id order. Without branches, for the compiler's vectors. */
+static void drop(float *w, const float *value, int m, float lowest, int last)
+{
+    for (int i = 0; i < m; i++) {
+        bool in = (value[i] > lowest) | ((value[i] == lowest) & (i <= last));
+        w[i] = in ? w[i] : 0;
+    }
+}
+
 static int32_t draw_kept(const Simd *s, Desk *t, const SampleRow *r, int n, float top, float inv_temp)
 {
     Weighed h = { 0 };
@@ -399,17 +406,13 @@ static int32_t draw_kept(const Simd *s, Desk *t, const SampleRow *r, int n, floa
         if (all) return draw(t->w, n, t->block, uniform(r));
         low = threshold(r, &h, top, inv_temp);
     }
-    int m = s->collect(t->id, t->value, t->y, n, low > -FLT_MAX ? low : -FLT_MAX);
+    int m = s->collect(t->id, t->value, t->y, n, low > -FLT_MAX ? low : -FLT_MAX, INFINITY);
     double whole = h.total;
     s->weigh(t->value_w, t->value, m, top, inv_temp, &h);
     bool by_mass = r->top_k <= 0 && !(r->min_p > 0);
     low = MAX(low, top - 90 / inv_temp); /* below, all weights are 0 */
     uint32_t last = by_mass ? last_by_mass(s, t, m, r->top_p * whole, low, top) : last_kept(t, r, m);
-    float lowest = t->value[last];
-    for (int i = 0; i < m; i++) { /* what is not kept weighs nothing; index order is id order */
-        bool in = t->value[i] > lowest || (t->value[i] == lowest && (uint32_t)i <= last);
-        if (!in) t->value_w[i] = 0;
-    }
+    drop(t->value_w, t->value, m, t->value[last], (int)last);
     return t->id[draw(t->value_w, m, t->block, uniform(r))];
 }
 

@@ -120,16 +120,16 @@ static double vec_mass_above(const float *y, const float *w, int n, float t, int
     return vf_sum64(mass) + rest;
 }
 
-static int vec_collect(int32_t *ids, float *values, const float *y, int n, float t)
+static int vec_collect(int32_t *ids, float *values, const float *y, int n, float t, float below)
 {
     int m = 0, i = 0;
     for (; i + VW <= n; i += VW) {
         vf v = vf_load(y + i);
-        vm in = vf_ge(v, vf_set(t));
+        vm in = vm_and(vf_ge(v, vf_set(t)), vf_lt(v, vf_set(below)));
         if (vm_bits(in)) m += vf_pack(values + m, ids + m, v, in, i);
     }
     for (; i < n; i++) {
-        if (!(y[i] >= t)) continue;
+        if (!(y[i] >= t && y[i] < below)) continue;
         ids[m] = i;
         values[m++] = y[i];
     }

@@ -74,8 +74,8 @@ typedef struct {
     void (*weigh)(float *w, const float *y, int n, float top, float inv_temp, Weighed *out);
     /* sum of the w whose y >= t, and how many they are */
     double (*mass_above)(const float *y, const float *w, int n, float t, int *count);
-    /* ids and values with y >= t, in rising id order; returns how many */
-    int (*collect)(int32_t *ids, float *values, const float *y, int n, float t);
+    /* ids and values with t <= y < below, in rising id order; returns how many; both may be written n long */
+    int (*collect)(int32_t *ids, float *values, const float *y, int n, float t, float below);
 } Simd;
 
 /* NULL: not in this build. */
@@ -102,6 +102,6 @@ double plain_sum_exp(const float *x, int n, float top);
 void plain_clean(float *y, const float *x, const uint32_t *allowed, int n);
 void plain_weigh(float *w, const float *y, int n, float top, float inv_temp, Weighed *out);
 double plain_mass_above(const float *y, const float *w, int n, float t, int *count);
-int plain_collect(int32_t *ids, float *values, const float *y, int n, float t);
+int plain_collect(int32_t *ids, float *values, const float *y, int n, float t, float below);
 
 #endif
