@@ -2,7 +2,7 @@
  *
  * The panels, and the order of f32 operations, are those of the AVX-512 path; a panel's rows are taken in parts of 8
  * (16 for floats), one after the other. There is no 8-bit product that sums into 32 bits: vpmaddubsw makes pairs in 16 bits.
- * For 4-, 5- and 6-bit numbers 4, 4 and 2 of these are added before they are widened (4 * 2 * 31 * 127 < 2^15). Numbers
+ * For 4-, 5- and 6-bit numbers up to 4 of these are added before they are widened (4 * 2 * 31 * 127 < 2^15). Numbers
  * of 8 bits (and codebook values) would overflow as unsigned, so their sign is moved to the activation.
  *
  * Any thread; no state. */
@@ -43,6 +43,14 @@ INLINE __m256 load_f16(const uint8_t *p)
 INLINE __m256 load_u8(const uint8_t *p)
 {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+
+/* The lower or upper halves of 8 bytes. */
+INLINE __m256 load_nibbles(const uint8_t *p, bool upper)
+{
+    __m128i v = _mm_loadl_epi64((const __m128i *)(const void *)p);
+    v = _mm_and_si128(upper ? _mm_srli_epi16(v, 4) : v, _mm_set1_epi8(15));
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(v));
 }
 
 INLINE __m256 load_i8(const uint8_t *p)
@@ -158,13 +166,24 @@ INLINE bool is_signed(Form f)
     return f.bits == 8 || f.codebook;
 }
 
-/* Bit i of 32 to byte i: 16 or 0. */
-INLINE __m256i fifth_bits(const uint8_t *mask)
+/* Bits 2j, 2j + 1 of each byte, shifted to 4, 5 (up: what is left around them is for the caller to mask) or to 0, 1. */
+INLINE __m256i pairs(__m256i h, int j, bool up)
+{
+    if (up)
+        return j == 0   ? _mm256_slli_epi16(h, 4)
+               : j == 1 ? _mm256_slli_epi16(h, 2)
+               : j == 2 ? h
+                        : _mm256_srli_epi16(h, 2);
+    return j == 0 ? h : j == 1 ? _mm256_srli_epi16(h, 2) : j == 2 ? _mm256_srli_epi16(h, 4) : _mm256_srli_epi16(h, 6);
+}
+
+/* Adds `top` to the bytes whose bit in a mask of 32 is set. */
+INLINE __m256i add_top(const uint8_t *mask, __m256i number, __m256i top)
 {
     const __m256i byte_of = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
     __m256i v = _mm256_and_si256(_mm256_shuffle_epi8(broadcast_i(mask), byte_of), bit);
-    return _mm256_and_si256(_mm256_cmpeq_epi8(v, bit), _mm256_set1_epi8(16));
+    return _mm256_or_si256(number, _mm256_and_si256(_mm256_cmpeq_epi8(v, bit), top));
 }
 
 /* The numbers of k-group g (columns 4g..4g+3) of rows 8 part..8 part + 7 as bytes. */
@@ -172,13 +191,16 @@ INLINE __m256i numbers(Form f, const uint8_t *w, int part, int g)
 {
     w += 32 * part;
     if (f.bits == 8) return _mm256_xor_si256(load_i(w + 64 * g), _mm256_set1_epi8(-128));
+    const uint8_t *mask = w - 28 * part + 8 * g; /* from the block's first mask: 4 bytes a part */
+    if (f.bits <= 3) {
+        __m256i v = _mm256_and_si256(pairs(load_i(w + 64 * (g / 4)), g % 4, false), _mm256_set1_epi8(3));
+        return f.bits == 3 ? add_top(mask + 128, v, _mm256_set1_epi8(4)) : v;
+    }
     __m256i v = load_i(w + 64 * (g % 4));
     v = _mm256_and_si256(g < 4 ? v : _mm256_srli_epi16(v, 4), _mm256_set1_epi8(15));
-    if (f.bits == 5) v = _mm256_or_si256(v, fifth_bits(w - 28 * part + 256 + 8 * g));
+    if (f.bits == 5) v = add_top(mask + 256, v, _mm256_set1_epi8(16));
     if (f.bits == 6) {
-        __m256i h = load_i(w + 256 + 64 * (g / 4));
-        int j = g % 4;
-        h = j == 0 ? _mm256_slli_epi16(h, 4) : j == 1 ? _mm256_slli_epi16(h, 2) : j == 3 ? _mm256_srli_epi16(h, 2) : h;
+        __m256i h = pairs(load_i(w + 256 + 64 * (g / 4)), g % 4, true);
         v = _mm256_or_si256(v, _mm256_and_si256(h, _mm256_set1_epi8(48)));
     }
     if (f.codebook) {
@@ -227,14 +249,16 @@ INLINE __m256 scale_of(Form f, const uint8_t *header, int part, int b)
 {
     if (f.scale == SCALE_F16) return load_f16(header + b * (f.has_min ? 64 : 32) + 16 * part);
     const uint8_t *sc = header + 64 + 16 * b + PART * part;
+    if (f.scale == SCALE_K16 && f.has_min) return _mm256_mul_ps(load_f16(header + 16 * part), load_nibbles(sc, false));
     return _mm256_mul_ps(load_f16(header + 16 * part), f.has_min ? load_u8(sc) : load_i8(sc));
 }
 
 INLINE __m256 min_of(Form f, const uint8_t *header, int part, int b)
 {
     if (f.scale == SCALE_F16) return load_f16(header + b * 64 + 32 + 16 * part);
-    const uint8_t *mn = header + 64 + 16 * ((f.scale == SCALE_K16 ? 16 : 8) + b) + PART * part;
-    __m256 v = _mm256_mul_ps(load_f16(header + 32 + 16 * part), load_u8(mn));
+    const uint8_t *at = header + 64 + 16 * b + PART * part;
+    __m256 mn = f.scale == SCALE_K16 ? load_nibbles(at, true) : load_u8(at + 128);
+    __m256 v = _mm256_mul_ps(load_f16(header + 32 + 16 * part), mn);
     return _mm256_sub_ps(_mm256_setzero_ps(), v);
 }
 
@@ -388,8 +412,8 @@ TOKENS(BLOCK_FN, Q4_K,   4, false, true,  false, SCALE_K32, 8, 320, 256, 40)
 TOKENS(BLOCK_FN, Q5_K,   5, false, true,  false, SCALE_K32, 8, 320, 320, 40)
 TOKENS(BLOCK_FN, IQ4_XS, 4, true,  false, true,  SCALE_K32, 8, 192, 256, 40)
 TOKENS(BLOCK_FN, Q6_K,   6, false, false, true,  SCALE_K16, 8, 320, 384, 44)
-TOKENS(BLOCK_FN, Q3_K,   4, false, false, true,  SCALE_K16, 8, 320, 256, 44)
-TOKENS(BLOCK_FN, Q2_K,   4, false, true,  false, SCALE_K16, 8, 576, 256, 44)
+TOKENS(BLOCK_FN, Q3_K,   3, false, false, true,  SCALE_K16, 8, 320, 192, 44)
+TOKENS(BLOCK_FN, Q2_K,   2, false, true,  false, SCALE_K16, 8, 320, 128, 44)
 
 #define ENTRY(n, kind) [n] = kind##_##n,
 #define ROW(kind) [PANEL_##kind] = { TOKENS(ENTRY, kind) }

@@ -43,6 +43,14 @@ INLINE __m512 load_u8(const uint8_t *p)
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
 }
 
+/* The lower or upper halves of 16 bytes. */
+INLINE __m512 load_nibbles(const uint8_t *p, bool upper)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    v = _mm_and_si128(upper ? _mm_srli_epi16(v, 4) : v, _mm_set1_epi8(15));
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(v));
+}
+
 INLINE __m512 load_i8(const uint8_t *p)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
@@ -61,9 +69,10 @@ INLINE float round_block(const float *x, bool halves, uint8_t *q, int *sum)
     float amax;
     memcpy(&amax, &bits, 4);
     bool none = amax < ACT_TINY;
+    const __m512i least = _mm512_set1_epi32(-128); /* instead of what a NaN becomes, so that sums cannot overflow */
     __m512 inv = _mm512_set1_ps(none ? 0 : 127.0f / amax);
-    __m512i ia = _mm512_cvtps_epi32(_mm512_mul_ps(a, inv));
-    __m512i ib = _mm512_cvtps_epi32(_mm512_mul_ps(b, inv));
+    __m512i ia = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(a, inv)), least);
+    __m512i ib = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(b, inv)), least);
     _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtsepi32_epi8(ia));
     _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm512_cvtsepi32_epi8(ib));
     sum[0] = _mm512_reduce_add_epi32(halves ? ia : _mm512_add_epi32(ia, ib));
@@ -156,22 +165,38 @@ typedef struct {
     int unit_blocks, header, block, act; /* act: bytes of a token in a block */
 } Form;
 
+/* Bits 2j, 2j + 1 of each byte, shifted to 4, 5 (up: what is left around them is for the caller to mask) or to 0, 1. */
+INLINE __m512i pairs(__m512i h, int j, bool up)
+{
+    if (up)
+        return j == 0   ? _mm512_slli_epi16(h, 4)
+               : j == 1 ? _mm512_slli_epi16(h, 2)
+               : j == 2 ? h
+                        : _mm512_srli_epi16(h, 2);
+    return j == 0 ? h : j == 1 ? _mm512_srli_epi16(h, 2) : j == 2 ? _mm512_srli_epi16(h, 4) : _mm512_srli_epi16(h, 6);
+}
+
+/* Adds the top bit of 3 or 5. */
+INLINE __m512i add_top(const uint8_t *mask, __m512i v, __m512i top)
+{
+    uint64_t m;
+    memcpy(&m, mask, 8);
+    return _mm512_mask_add_epi8(v, (__mmask64)m, v, top);
+}
+
 /* The numbers of k-group g (columns 4g..4g+3) as unsigned bytes. */
 INLINE __m512i numbers(Form f, const uint8_t *w, int g)
 {
     if (f.bits == 8) return load_i(w + 64 * g);
-    const __m512i low4 = _mm512_set1_epi8(15);
-    __m512i v = load_i(w + 64 * (g % 4));
-    v = _mm512_and_si512(g < 4 ? v : _mm512_srli_epi16(v, 4), low4);
-    if (f.bits == 5) {
-        uint64_t fifth;
-        memcpy(&fifth, w + 256 + 8 * g, 8);
-        v = _mm512_mask_add_epi8(v, (__mmask64)fifth, v, _mm512_set1_epi8(16));
+    if (f.bits <= 3) {
+        __m512i v = _mm512_and_si512(pairs(load_i(w + 64 * (g / 4)), g % 4, false), _mm512_set1_epi8(3));
+        return f.bits == 3 ? add_top(w + 128 + 8 * g, v, _mm512_set1_epi8(4)) : v;
     }
+    __m512i v = load_i(w + 64 * (g % 4));
+    v = _mm512_and_si512(g < 4 ? v : _mm512_srli_epi16(v, 4), _mm512_set1_epi8(15));
+    if (f.bits == 5) v = add_top(w + 256 + 8 * g, v, _mm512_set1_epi8(16));
     if (f.bits == 6) {
-        __m512i h = load_i(w + 256 + 64 * (g / 4));
-        int j = g % 4;
-        h = j == 0 ? _mm512_slli_epi16(h, 4) : j == 1 ? _mm512_slli_epi16(h, 2) : j == 3 ? _mm512_srli_epi16(h, 2) : h;
+        __m512i h = pairs(load_i(w + 256 + 64 * (g / 4)), g % 4, true);
         v = _mm512_ternarylogic_epi32(v, h, _mm512_set1_epi8(48), 0xf8); /* v | h & 48 */
     }
     if (f.codebook) {
@@ -186,14 +211,16 @@ INLINE __m512 scale_of(Form f, const uint8_t *header, int b)
 {
     if (f.scale == SCALE_F16) return load_f16(header + b * (f.has_min ? 64 : 32));
     const uint8_t *sc = header + 64 + 16 * b;
+    if (f.scale == SCALE_K16 && f.has_min) return _mm512_mul_ps(load_f16(header), load_nibbles(sc, false));
     return _mm512_mul_ps(load_f16(header), f.has_min ? load_u8(sc) : load_i8(sc));
 }
 
 INLINE __m512 min_of(Form f, const uint8_t *header, int b)
 {
     if (f.scale == SCALE_F16) return load_f16(header + b * 64 + 32);
-    const uint8_t *mn = header + 64 + 16 * ((f.scale == SCALE_K16 ? 16 : 8) + b);
-    __m512 v = _mm512_mul_ps(load_f16(header + 32), load_u8(mn));
+    const uint8_t *at = header + 64 + 16 * b;
+    __m512 mn = f.scale == SCALE_K16 ? load_nibbles(at, true) : load_u8(at + 128);
+    __m512 v = _mm512_mul_ps(load_f16(header + 32), mn);
     return _mm512_sub_ps(_mm512_setzero_ps(), v);
 }
 
@@ -382,8 +409,8 @@ TOKENS(BLOCK_FN, Q4_K,   4, false, true,  false, SCALE_K32, 8, 320, 256, 40)
 TOKENS(BLOCK_FN, Q5_K,   5, false, true,  false, SCALE_K32, 8, 320, 320, 40)
 TOKENS(BLOCK_FN, IQ4_XS, 4, true,  false, true,  SCALE_K32, 8, 192, 256, 40)
 TOKENS(BLOCK_FN, Q6_K,   6, false, false, true,  SCALE_K16, 8, 320, 384, 44)
-TOKENS(BLOCK_FN, Q3_K,   4, false, false, true,  SCALE_K16, 8, 320, 256, 44)
-TOKENS(BLOCK_FN, Q2_K,   4, false, true,  false, SCALE_K16, 8, 576, 256, 44)
+TOKENS(BLOCK_FN, Q3_K,   3, false, false, true,  SCALE_K16, 8, 320, 192, 44)
+TOKENS(BLOCK_FN, Q2_K,   2, false, true,  false, SCALE_K16, 8, 320, 128, 44)
 
 #define ENTRY(n, kind) [n] = kind##_##n,
 #define ROW(kind) [PANEL_##kind] = { TOKENS(ENTRY, kind) }

@@ -10,8 +10,7 @@ enum { GROUPS = 8 }; /* words of 4 columns in a block of 32 */
     .scale = SCALE_F16, .unit_blocks = 2, .header = 2 * ((with_min) ? 64 : 32), .has_min = (with_min)
 #define K32_BLOCKS(with_min)                                                                                           \
     .scale = SCALE_K32, .unit_blocks = 8, .header = 64 + 128 * ((with_min) ? 2 : 1), .has_min = (with_min)
-#define K16_BLOCKS(with_min)                                                                                           \
-    .scale = SCALE_K16, .unit_blocks = 8, .header = 64 + 256 * ((with_min) ? 2 : 1), .has_min = (with_min)
+#define K16_BLOCKS(with_min) .scale = SCALE_K16, .unit_blocks = 8, .header = 64 + 256, .has_min = (with_min)
 #define INT8_BLOCK(width)                                                                                              \
     .act = ACT_INT8, .rows = PANEL_ROWS_BLOCK, .cols = BLOCK_COLS, .bits = (width), .block = 64 * (width)
 
@@ -30,8 +29,8 @@ static const PanelInfo kinds[PANEL_COUNT] = {
     [PANEL_Q5_K]   = { DT_Q5_K,   INT8_BLOCK(5), K32_BLOCKS(true) },
     [PANEL_IQ4_XS] = { DT_IQ4_XS, INT8_BLOCK(4), K32_BLOCKS(false), .offset = 128, .codebook = true },
     [PANEL_Q6_K]   = { DT_Q6_K,   INT8_BLOCK(6), K16_BLOCKS(false), .offset = 32 },
-    [PANEL_Q3_K]   = { DT_Q3_K,   INT8_BLOCK(4), K16_BLOCKS(false), .offset = 4 },
-    [PANEL_Q2_K]   = { DT_Q2_K,   INT8_BLOCK(4), K16_BLOCKS(true) },
+    [PANEL_Q3_K]   = { DT_Q3_K,   INT8_BLOCK(3), K16_BLOCKS(false), .offset = 4 },
+    [PANEL_Q2_K]   = { DT_Q2_K,   INT8_BLOCK(2), K16_BLOCKS(true) },
 };
 /* clang-format on */
 
@@ -61,8 +60,8 @@ size_t panel_at(const PanelInfo *p, int i)
 /* ---- taking the file's blocks apart ---- */
 
 typedef struct {
-    uint8_t q[SUPER_COLS];  /* of 5-bit formats the low 4 bits */
-    uint32_t fifth[8];      /* their fifth bits, block by block */
+    uint8_t q[SUPER_COLS];  /* without the top bit of 3 and 5 */
+    uint32_t top[8];        /* that bit, block by block */
     uint16_t d, m;          /* f16: scale, and the minimum or the scale of the minima */
     uint8_t sc[16], mn[16]; /* of K-quants, per block or half block; sc may be signed */
 } Split;
@@ -115,7 +114,7 @@ static void split_f16(PanelKind k, const uint8_t *b, Split *s)
         return;
     }
     split_nibbles(b + (p->bits == 5 ? 4 : 0), s->q);
-    if (p->bits == 5) s->fifth[0] = u32_at(b);
+    if (p->bits == 5) s->top[0] = u32_at(b);
 }
 
 /* The 6-bit scales and minima of Q4_K and Q5_K. */
@@ -143,7 +142,7 @@ static void split_q45_k(const uint8_t *b, bool five, Split *s)
         }
         if (!five) continue;
         for (int side = 0; side < 2; side++) {
-            uint32_t *bits = &s->fifth[2 * g + side];
+            uint32_t *bits = &s->top[2 * g + side];
             *bits = 0;
             for (int w = 0; w < GROUPS; w++) *bits |= gather_bits(u32_at(high + 4 * w) >> (2 * g + side)) << (4 * w);
         }
@@ -182,7 +181,8 @@ static void split_q3_k(const uint8_t *b, Split *s)
     const uint8_t *mask = b, *scales = b + 96;
     split_two_bits(b + 32, s->q);
     for (int i = 0; i < 8; i++) { /* a set bit means that 4 is not taken off: with offset 4, that it is added */
-        for (int l = 0; l < 32; l++) s->q[32 * i + l] |= (uint8_t)((mask[l] >> i & 1) << 2);
+        s->top[i] = 0;
+        for (int w = 0; w < GROUPS; w++) s->top[i] |= gather_bits(u32_at(mask + 4 * w) >> i) << (4 * w);
     }
     for (int i = 0; i < 16; i++) {
         int low = i < 8 ? scales[i] & 15 : scales[i - 8] >> 4;
@@ -240,40 +240,64 @@ static void split(PanelKind k, const uint8_t *b, Split *s)
 
 /* ---- the panel's fields ---- */
 
+/* Pairs of bits of 4 groups side by side in a word: two words of a row. */
+static void put_pairs(const uint32_t *w, int shift, int r, uint8_t *plane)
+{
+    for (int h = 0; h < 2; h++) {
+        uint32_t v = 0;
+        for (int j = 0; j < 4; j++) v |= (w[4 * h + j] >> shift & 0x03030303u) << (2 * j);
+        put_u32(plane + 64 * h + 4 * r, v);
+    }
+}
+
+static uint32_t get_pairs(const uint8_t *plane, int g, int r)
+{
+    return u32_at(plane + 64 * (g / 4) + 4 * r) >> (2 * (g % 4)) & 0x03030303u;
+}
+
+/* Where the masks of top bits, or the upper pairs, stand in a block. */
+static int upper_at(int bits)
+{
+    return bits == 3 ? 128 : 256;
+}
+
 /* Block i of a Split, as row r of a block of the panel. */
 static void put_numbers(int bits, const Split *s, int i, int r, uint8_t *block)
 {
     uint32_t w[GROUPS];
-    memcpy(w, s->q + 32 * i, sizeof w);
-    uint8_t *words = block + 4 * r, *high = block + 256;
+    memcpy(w, s->q + (ptrdiff_t)32 * i, sizeof w);
+    uint8_t *words = block + (ptrdiff_t)4 * r, *upper = block + upper_at(bits);
     if (bits == 8) {
-        for (int g = 0; g < 8; g++) put_u32(words + 64 * g, w[g]);
+        for (int g = 0; g < 8; g++) put_u32(words + (ptrdiff_t)64 * g, w[g]);
         return;
     }
-    for (int g = 0; g < 4; g++) {
-        put_u32(words + 64 * g, (w[g] & 0x0f0f0f0fu) | (w[g + 4] & 0x0f0f0f0fu) << 4);
+    if (bits <= 3) {
+        put_pairs(w, 0, r, block);
+    } else {
+        for (int g = 0; g < 4; g++)
+            put_u32(words + (ptrdiff_t)64 * g, (w[g] & 0x0f0f0f0fu) | (w[g + 4] & 0x0f0f0f0fu) << 4);
     }
-    if (bits == 5) {
-        for (int g = 0; g < 8; g++) high[8 * g + r / 2] |= (uint8_t)((s->fifth[i] >> (4 * g) & 15) << (4 * (r % 2)));
-    }
-    if (bits == 6) {
-        for (int h = 0; h < 2; h++) {
-            uint32_t up = 0;
-            for (int j = 0; j < 4; j++) up |= (w[4 * h + j] >> 4 & 0x03030303u) << (2 * j);
-            put_u32(high + 64 * h + 4 * r, up);
-        }
-    }
+    if (bits == 6) put_pairs(w, 4, r, upper);
+    for (int g = 0; bits % 2 && g < 8; g++)
+        upper[8 * g + r / 2] |= (uint8_t)((s->top[i] >> (4 * g) & 15) << (4 * (r % 2)));
 }
 
 static void get_numbers(int bits, const uint8_t *block, int r, uint8_t *q)
 {
-    const uint8_t *words = block + 4 * r, *high = block + 256;
+    const uint8_t *words = block + (ptrdiff_t)4 * r, *upper = block + upper_at(bits);
+    int low = bits <= 3 ? 2 : 4; /* bits outside the masks */
     for (int g = 0; g < GROUPS; g++) {
-        uint32_t w = bits == 8 ? u32_at(words + 64 * g) : u32_at(words + 64 * (g % 4)) >> (g < 4 ? 0 : 4) & 0x0f0f0f0fu;
-        if (bits == 6) w |= (u32_at(high + 64 * (g / 4) + 4 * r) >> (2 * (g % 4)) & 0x03030303u) << 4;
+        uint32_t w;
+        if (bits <= 3)
+            w = get_pairs(block, g, r);
+        else if (bits == 8)
+            w = u32_at(words + (ptrdiff_t)64 * g);
+        else
+            w = u32_at(words + (ptrdiff_t)64 * (g % 4)) >> (g < 4 ? 0 : 4) & 0x0f0f0f0fu;
+        if (bits == 6) w |= get_pairs(upper, g, r) << 4;
         for (int i = 0; i < 4; i++) {
-            q[4 * g + i] = (uint8_t)(w >> (8 * i));
-            if (bits == 5) q[4 * g + i] |= (uint8_t)((high[8 * g + r / 2] >> (4 * (r % 2) + i) & 1) << 4);
+            unsigned top = bits % 2 ? (unsigned)upper[8 * g + r / 2] >> (4 * (r % 2) + i) & 1 : 0;
+            q[4 * g + i] = (uint8_t)(w >> (8 * i) | top << low);
         }
     }
 }
@@ -282,12 +306,6 @@ static void get_numbers(int bits, const uint8_t *block, int r, uint8_t *q)
 static int split_blocks(const PanelInfo *p)
 {
     return p->scale == SCALE_F16 ? 1 : SUPER_COLS / BLOCK_COLS;
-}
-
-/* Scales of a K-quant's super-block: 8, or 16 of half blocks. */
-static int n_scales(const PanelInfo *p)
-{
-    return p->scale == SCALE_K16 ? 16 : 8;
 }
 
 static void put_scales(const PanelInfo *p, const Split *s, int i, int r, uint8_t *header)
@@ -300,10 +318,14 @@ static void put_scales(const PanelInfo *p, const Split *s, int i, int r, uint8_t
     }
     memcpy(header + 2 * r, &s->d, 2);
     memcpy(header + 32 + 2 * r, &s->m, 2);
-    int n = n_scales(p);
-    for (int j = 0; j < n; j++) {
+    if (p->scale == SCALE_K16) {
+        for (int j = 0; j < 16; j++)
+            header[64 + 16 * j + r] = (uint8_t)(p->has_min ? s->sc[j] | s->mn[j] << 4 : s->sc[j]);
+        return;
+    }
+    for (int j = 0; j < 8; j++) {
         header[64 + 16 * j + r] = s->sc[j];
-        if (p->has_min) header[64 + 16 * (n + j) + r] = s->mn[j];
+        if (p->has_min) header[64 + 16 * (8 + j) + r] = s->mn[j];
     }
 }
 
@@ -403,10 +425,12 @@ static void row_scales(const PanelInfo *p, const uint8_t *header, int half, int 
         *min = p->has_min ? f16_to_f32(u16_at(at + 32)) : 0;
         return;
     }
-    int n = n_scales(p), j = p->scale == SCALE_K16 ? half : half / 2;
-    uint8_t sc = header[64 + 16 * j + r];
-    *scale = f16_to_f32(u16_at(header + 2 * r)) * (p->has_min ? (float)sc : (float)(int8_t)sc);
-    *min = p->has_min ? -(f16_to_f32(u16_at(header + 32 + 2 * r)) * (float)header[64 + 16 * (n + j) + r]) : 0;
+    const uint8_t *at = header + 64 + (ptrdiff_t)16 * (p->scale == SCALE_K16 ? half : half / 2) + r;
+    bool nibbles = p->scale == SCALE_K16 && p->has_min;
+    int sc = !p->has_min ? (int8_t)at[0] : nibbles ? at[0] & 15 : at[0];
+    int mn = !p->has_min ? 0 : nibbles ? at[0] >> 4 : at[128];
+    *scale = f16_to_f32(u16_at(header + 2 * r)) * (float)sc;
+    *min = -(f16_to_f32(u16_at(header + 32 + 2 * r)) * (float)mn);
 }
 
 static void row_of_blocks(const PanelInfo *p, const uint8_t *panel, int r, int cols, float *out)

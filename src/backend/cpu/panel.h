@@ -8,13 +8,15 @@
  *
  * Block formats: units of `unit_blocks` blocks of 32 columns. A unit is a header (scales and minima of its blocks) and
  * then the numbers q of each block, unsigned, as 32-bit words: word (g, r) holds columns 4g..4g+3 of row r.
+ *     2 bits: [h 0..1][16 rows] words: bits 2j, 2j+1 of a byte are group 4h + j
+ *     3 bits: the same, then [g 0..7] 64-bit masks: bit 4r + i is the top bit of column 4g + i of row r
  *     4 bits: [g 0..3][16 rows] words: low nibbles are group g, high nibbles group g + 4
- *     5 bits: the same, then [g 0..7] 64-bit masks: bit 4r + i is the fifth bit of column 4g + i of row r
+ *     5 bits: the same, then masks as for 3 bits
  *     6 bits: the same, then [h 0..1][16 rows] words: bits 2j, 2j+1 of a byte are the upper bits of group 4h + j
  *     8 bits: [g 0..7][16 rows] words
  * Headers: SCALE_F16  [block] { f16 scale[16]; f16 min[16] if has_min }
  *          SCALE_K32  f16 d[16]; f16 dmin[16]; i8 or u8 sc[8 blocks][16]; u8 mn[8][16] if has_min
- *          SCALE_K16  the same with 16 half blocks instead of 8 blocks
+ *          SCALE_K16  f16 d[16]; f16 dmin[16]; i8 sc[16 half blocks][16], or if has_min u8 sc | mn << 4
  * Value of a number: (q - offset) * scale (+ min), or d * sc * (q - offset) (- dmin * mn). Everything that the file
  * says is kept exactly. All units but the last are whole; sizes are multiples of 64 bytes, so every word row is aligned.
  *
@@ -65,7 +67,7 @@ typedef struct {
     ActKind act;
     int rows;      /* side by side */
     int cols;      /* of a block: 1, 2 (bf16) or 32 */
-    int bits;      /* 4, 5, 6, 8; 0 for floats */
+    int bits;      /* 2 to 6, 8; 0 for floats */
     int offset;    /* of q */
     bool codebook; /* q is an index of panel_iq4 */
     bool has_min;
