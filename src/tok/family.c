@@ -8,25 +8,39 @@ enum { NFC = 1, WHOLE = 2, BOS = 4 };
 
 typedef struct {
     ScanFn scan[3];       /* splits, each on the pieces of the one before */
-    const char *regex[6]; /* or patterns for the regex engine */
+    const char *regex[7]; /* or patterns for the regex engine; @name: a scanner */
     int flags;
     const char *names; /* separated by spaces */
 } Family;
 
+#define BLOOM " ?[^(\\s|.,!?\xE2\x80\xA6\xE3\x80\x82\xEF\xBC\x8C\xE3\x80\x81\xE0\xA5\xA4\xDB\x94\xD8\x8C)]+"
+
 /* clang-format off */
 static const Family families[] = {
     { { scan_gpt2 }, { 0 }, 0,
-      "gpt-2 gpt2 phi-2 jina-es jina-de jina-v1-en jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert exaone-moe mpt olmo roberta-bpe "
-      "gigachat whisper" },
-    { { scan_digits_gpt2 }, { 0 }, 0, "smollm starcoder refact command-r codeshell exaone minerva-7b minerva" },
-    { { scan_llama3 }, { 0 }, WHOLE | BOS, "llama3 llama-v3 llama-bpe falcon3 falcon-h1 lfm2 midm-2.0" },
-    { { scan_llama3 }, { 0 }, 0, "dbrx smaug-bpe chatglm-bpe glm4 phi-4 megrez" },
-    { { scan_qwen2 }, { 0 }, NFC, "qwen2 deepseek-r1-qwen stablelm2 megrez kormo hunyuan" },
+      "gpt-2 gpt2 phi-2 jina-es jina-de jina-v1-en jina-v2-es jina-v2-de jina-v2-code a.x-4.0 mellum modern-bert exaone4 mpt olmo "
+      "roberta-bpe gigachat whisper jais trillion granite-docling" },
+    { { scan_digits_gpt2 }, { 0 }, 0, "smollm starcoder refact codeshell exaone minerva-7b minerva mellum2" },
+    { { scan_digits_gpt2 }, { 0 }, NFC, "command-r cohere2_moe" },
+    { { scan_llama3 }, { 0 }, WHOLE | BOS, "llama3 llama-v3 llama-bpe falcon3 falcon-h1 lfm2 midm-2.0 laguna jina-v5-nano" },
+    { { scan_llama3 }, { 0 }, 0, "dbrx smaug-bpe chatglm-bpe glm4 phi-4" },
+    { { scan_qwen2 }, { 0 }, NFC, "qwen2 deepseek-r1-qwen stablelm2 megrez kormo openpangu f2llmv2" },
+    { { scan_qwen2 }, { 0 }, 0, "hunyuan solar-open grok-2 bailingmoe bailingmoe2 llada-moe" },
     { { scan_qwen35 }, { 0 }, NFC, "qwen35 qwen3.5" },
     { { scan_o200k }, { 0 }, 0, "gpt-4o llama4 kanana2 minimax-m2 o200k gpt-oss" },
-    { { scan_tekken }, { 0 }, WHOLE | BOS, "tekken" },
+    { { scan_tekken }, { 0 }, WHOLE | BOS, "tekken pixtral" },
     { { scan_numbers3, scan_cjk, scan_deepseek3 }, { 0 }, 0, "deepseek-v3 deepseek-r1 hunyuan-dense joyai-llm" },
     { { scan_kimi }, { 0 }, 0, "kimi-k2" },
+    { { 0 }, { BLOOM }, 0, "bloom poro-chat gpt3-finnish" },
+    { { 0 }, { BLOOM, "\\p{N}" }, 0, "viking" },
+    { { 0 }, { "\\d{1,3}(?=(?:\\d{3})*\\b)", "@o200k" }, 0, "tiny_aya" },
+    { { 0 }, { "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|\\s*[\\r\\n]+|"
+               "\\s+(?!\\S)|\\s+" }, 0, "seed-coder" },
+    { { 0 }, { "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}| ?"
+               "[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+" }, 0, "exaone-moe" },
+    { { 0 }, { "<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", "\\p{N}",
+               "[\\p{P}!-/:-@\\[-`{-~]", "@gpt2" }, BOS, "chameleon" },
+    { { 0 }, { "[\\p{P}\\$\\+<=>\\^~\\|]+", "@gpt2", "\\p{N}+", "[0-9][0-9][0-9]" }, 0, "default" },
     { { 0 }, { "[\\p{P}\\$\\+<=>\\^~\\|`]+", "@gpt2", "[0-9][0-9][0-9]" }, 0, "falcon" },
     { { 0 }, { "[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "[\xE4\xB8\x80-\xE9\xBE\xA5\xE0\xA0\x80-\xE4\xB8\x80\xEA\xB0\x80-\xED\x9F\xBF]+",
                "\\p{N}" }, 0, "deepseek-coder" },
@@ -126,8 +140,9 @@ bool family_pre(Tokenizer *t, Str name)
     for (size_t i = 0; i < COUNT(f->scan) && f->scan[i]; i++)
         t->splits[t->n_splits++] = (SplitStep){ .kind = SPLIT_SCAN, .scan = f->scan[i] };
     for (size_t i = 0; i < COUNT(f->regex) && f->regex[i]; i++) {
-        if (strcmp(f->regex[i], "@gpt2") == 0) {
-            t->splits[t->n_splits++] = (SplitStep){ .kind = SPLIT_SCAN, .scan = scan_gpt2 };
+        if (f->regex[i][0] == '@') {
+            ScanFn scan = strcmp(f->regex[i], "@gpt2") == 0 ? scan_gpt2 : scan_o200k;
+            t->splits[t->n_splits++] = (SplitStep){ .kind = SPLIT_SCAN, .scan = scan };
             continue;
         }
         Regex *regex = regex_new(str_of(f->regex[i]), NULL);

@@ -135,8 +135,7 @@ static Status take_merges(Checkpoint *c, Tokenizer *t, Err *err)
 static Status read_bpe(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
 {
     Str pre = text_at(c, KEY("pre"));
-    if (!pre.p) pre = STR("gpt2");
-    if (str_is(pre, "default")) pre = STR("gpt2");
+    if (!pre.p) pre = STR("default");
     if (!family_pre(t, pre))
         return fail(err, E_UNSUPPORTED, KEY("pre") " is \"%.*s\": that way to split text is not known", STR_FMT(pre));
     t->model = MODEL_BPE;
