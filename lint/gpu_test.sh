@@ -3,14 +3,15 @@
 # to a machine with an NVIDIA driver and cuBLAS 12 or 13 (nothing else is needed) and start ./run.sh there; it prints one table.
 set -eu
 cd "$(dirname "$0")/.."
-cmake --preset release -DRADISH_CUDA=1 >/dev/null
-ninja -C build/release radish gpu_check cuda_test_golden
+build=${BUILD:-build/release}
+cmake --preset release -DRADISH_CUDA=1 -B $build >/dev/null
+ninja -C $build radish gpu_check cuda_test_golden
 out=build/gpu-test
 rm -rf $out
 mkdir -p $out/lib $out/tests/data $out/llama3-8b
-cp build/release/radish build/release/bin/gpu_check build/release/bin/cuda_test_golden $out/
-for program in radish cuda_test_golden; do
-    ldd build/release/$program build/release/bin/$program 2>/dev/null | awk '/=> \// { print $3 }' | grep -vE '/(libc|libm|ld-linux.*)\.so' || true
+cp $build/radish $build/bin/gpu_check $build/bin/cuda_test_golden $out/
+for program in $build/radish $build/bin/cuda_test_golden; do
+    ldd $program | awk '/=> \// { print $3 }' | grep -vE '/(libc|libm|ld-linux.*)\.so' || true
 done | sort -u | xargs -I{} cp -L {} $out/lib/
 cp -r tests/data/golden $out/tests/data/
 cp bench/*.tsv $out/
@@ -28,7 +29,7 @@ export LD_LIBRARY_PATH=\$PWD/lib:\${LD_LIBRARY_PATH:-}
 tests=$PWD/tests # where the golden test was compiled to look
 [ -e "\$tests" ] || { mkdir -p "\$(dirname "\$tests")" && ln -s "\$PWD/tests" "\$tests"; }
 bad=0
-check() { ./gpu_check check | grep -v '^ok'; [ \${PIPESTATUS[0]} = 0 ] || bad=1; RADISH_VERBOSE= ./cuda_test_golden || bad=1; }
+check() { ./gpu_check check | grep -v '^ok'; [ \${PIPESTATUS[0]} = 0 ] || bad=1; ./cuda_test_golden || bad=1; }
 bench() { ./gpu_check bench; }
 lists() {
     for d in D1 D1 D2 D3 D4 D5; do # the first of D1 chooses algorithms and keeps them
