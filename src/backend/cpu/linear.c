@@ -634,6 +634,7 @@ static void plan_chunk(Product *p)
     const Weight *w = p->w;
     int most = p->l->kernels->tile_max;
     p->n_tiles = (p->n_rows + most - 1) / most;
+    CHECK(p->n_tiles > 0);
     for (int i = 0; i <= p->n_tiles; i++) p->begin[i] = p->n_rows * i / p->n_tiles;
     size_t at = 0, per_row = 1;
     for (int i = 0; i < w->n_forms; i++) {

@@ -1,7 +1,7 @@
 /* linear_avx2.c - packing of activations and tile products for AVX2 with FMA and F16C.
  *
  * The panels, and the order of f32 operations, are those of the AVX-512 path; a panel's rows are taken in parts of 8
- * (16 for floats), one after the other. There is no 8-bit product that sums into 32 bits: vpmaddubsw makes pairs in 16 bits.
+ * (16 for floats), one after the other. There is no 8-bit product that sums into 32 bits: vpmaddubsw makes pairs in 16.
  * For 4-, 5- and 6-bit numbers up to 4 of these are added before they are widened (4 * 2 * 31 * 127 < 2^15). Numbers
  * of 8 bits (and codebook values) would overflow as unsigned, so their sign is moved to the activation.
  *

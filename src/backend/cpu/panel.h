@@ -18,7 +18,7 @@
  *          SCALE_K32  f16 d[16]; f16 dmin[16]; i8 or u8 sc[8 blocks][16]; u8 mn[8][16] if has_min
  *          SCALE_K16  f16 d[16]; f16 dmin[16]; i8 sc[16 half blocks][16], or if has_min u8 sc | mn << 4
  * Value of a number: (q - offset) * scale (+ min), or d * sc * (q - offset) (- dmin * mn). Everything that the file
- * says is kept exactly. All units but the last are whole; sizes are multiples of 64 bytes, so every word row is aligned.
+ * says is kept exactly. All units but the last are whole; sizes are multiples of 64 bytes: rows of words are aligned.
  *
  * Pure functions; any thread. */
 #ifndef BACKEND_CPU_PANEL_H
