@@ -210,6 +210,9 @@ void radish_on_engine_event(void *request, const Event *e)
         int32_t id[SAMPLE_TOP_MAX];
     } top;
     Note note = { q, *e };
+    if (e->message)
+        note.event.message =
+            arena_cstr(q->arena, str_of(e->message)); /* the engine's text may go before ours is read */
     int n = MIN(e->n_top, SAMPLE_TOP_MAX);
     if (n > 0) {
         memcpy(top.logprob, e->top_logprob, (size_t)n * sizeof(float));
