@@ -53,7 +53,7 @@ static Status take_added(const json_t *config, Tokenizer *t, Err *err)
         bool known = false;
         for (size_t i = 0; i < t->n_added && !known; i++)
             known = t->added[i].id == a.id && str_eq(t->added[i].text, a.text);
-        if (known || vocab_find(t, a.text) == a.id) continue;
+        if (known) continue;
         a.single_word = jread_bool(j, "single_word", false);
         a.lstrip = jread_bool(j, "lstrip", false);
         a.rstrip = jread_bool(j, "rstrip", false);

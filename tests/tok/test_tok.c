@@ -117,6 +117,13 @@ static void test_folder(void **state)
     EXPECT(t, "ab<think> a", TOK_ADD_BOS, 4, 2, 6, 3, 0);
     EXPECT(t, "<s>ab", TOK_SPECIALS, 4, 2);
     tok_close(t);
+    /* An added token that only the config knows, and one that is also a piece of the model. */
+    put(dir, "tokenizer_config.json",
+        "{\"added_tokens_decoder\":{\"7\":{\"content\":\"<new>\",\"special\":true,\"rstrip\":true},\"1\":{\"content\":"
+        "\"b\",\"special\":false}}}");
+    t = opened(dir);
+    EXPECT(t, "a<new> ab", TOK_SPECIALS, 0, 7, 0, 1);
+    tok_close(t);
     put(dir, "chat_template.jinja", "J");
     t = opened(dir);
     assert_true(str_is(tok_chat_template(t, ""), "J")); /* a file of its own comes first */
