@@ -24,11 +24,12 @@ enum { SUGGESTIONS = 32, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 <<
     F(Matmul)                                                                                                          \
     F(MatmulAlgoGetHeuristic)                                                                                          \
     F(MatmulAlgoCheck)                                                                                                 \
-    F(MatmulDescInit_internal) F(MatmulDescSetAttribute) F(MatrixLayoutInit_internal) F(MatmulPreferenceInit_internal) \
+    F(MatmulDescInit_internal)                                                                                         \
+    F(MatmulDescSetAttribute) F(MatrixLayoutInit_internal) F(MatmulPreferenceInit_internal)                            \
         F(MatmulPreferenceSetAttribute)
 
 typedef struct {
-#define F(name) __typeof__(&cublasLt##name) name; /* NOLINT: a name cannot stand in parentheses here */
+#define F(name) __typeof__(&cublasLt##name) name; /* NOLINT: a name takes no parentheses */
     FUNCTIONS(F)
 #undef F
 } Library;
