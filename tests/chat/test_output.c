@@ -38,11 +38,11 @@ static void check(Str text, const Str *stop, int n_stop, bool keep)
     if (!stopped) output_end(out, &got);
     int matched;
     size_t n = cut_of(text, stop, n_stop, keep, &matched);
-    if (got.n != n || memcmp(got.p, text.p, n) != 0 || output_matched(out) != matched)
+    if (got.n != n || !str_starts(text, buf_view(&got)) || output_matched(out) != matched)
         print_message("text \"%.*s\" got \"%.*s\" want %zu bytes, matched %d want %d\n", STR_FMT(text),
                       STR_FMT(buf_view(&got)), n, output_matched(out), matched);
     assert_int_equal(got.n, n);
-    assert_memory_equal(got.p ? got.p : "", text.p ? text.p : "", n);
+    assert_true(str_starts(text, buf_view(&got)));
     assert_int_equal(output_matched(out), matched);
     output_free(out);
     buf_free(&got);
