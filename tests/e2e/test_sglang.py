@@ -160,6 +160,8 @@ def test_router(s):
     loads = s.get("/v1/loads?include=core")[1]
     assert loads["loads"][0]["max_total_num_tokens"] == info["max_total_num_tokens"]
     assert s.get("/health_generate") == (200, "")
+    for _ in range(2):
+        generate(s, "A prompt that is longer than one page of sixteen tokens, so that the second time some of it is known already.", 1)
     status, metrics = s.get("/metrics")
     values = {line.split("{")[0]: float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if not line.startswith("#")}
     assert status == 200 and values["sglang:prompt_tokens_total"] > 0 and values["sglang:cached_tokens_total"] > 0
