@@ -10,7 +10,7 @@
 
 #include "base/base.h"
 
-enum { ALIGN = 64, DEFAULT_BLOCK = 16 << 10, MAX_GROWTH = 4 << 20 };
+enum { ALIGN = 64, SMALL = 16, DEFAULT_BLOCK = 16 << 10, MAX_GROWTH = 4 << 20 };
 
 typedef struct Block {
     struct Block *older;
@@ -139,14 +139,17 @@ void arena_reset(Arena *a)
 void *arena_alloc(Arena *a, size_t n)
 {
     CHECK(n <= SIZE_MAX / 2);
-    size_t need = (n + ALIGN - 1) / ALIGN * ALIGN; /* every object its own cache lines: SIMD may read whole lines */
+    size_t unit = n < ALIGN ? SMALL : ALIGN; /* from a cache line on, whole lines of its own: SIMD may read them */
+    size_t need = (n + unit - 1) / unit * unit;
     Block *b = a->newest;
-    if (!b || b->size - b->used < need) {
+    size_t at = b ? (b->used + unit - 1) / unit * unit : 0;
+    if (!b || at > b->size || b->size - at < need) {
         b = a->newest = block_new(MAX(need, a->block_size), b);
         if (a->grows && a->block_size < MAX_GROWTH) a->block_size *= 2;
+        at = 0;
     }
-    void *p = b->data + b->used;
-    b->used += need;
+    void *p = b->data + at;
+    b->used = at + need;
     memset(p, 0, n);
     return p;
 }

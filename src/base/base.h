@@ -117,7 +117,7 @@ static inline bool add_size(size_t a, size_t b, size_t *out)
 
 /* An arena hands out memory that lives until the arena is reset or freed: one request, one step, one
  * model. It never returns NULL: exhausted host memory ends the process, so bound sizes first.
- * Blocks are aligned to 64 bytes. One thread at a time. */
+ * What is at least 64 bytes long is aligned to 64, anything less to 16. One thread at a time. */
 typedef struct Arena Arena;
 
 Arena *arena_new(size_t block_size);   /* 0: a default of 16 KiB, growing */

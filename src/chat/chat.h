@@ -36,7 +36,10 @@ typedef struct {
     int64_t now_s;               /* what strftime_now formats, seconds since 1970, UTC */
 } RenderInput;
 
-enum { TEMPLATE_OUTPUT_MAX = 64 << 20, TEMPLATE_FUEL = 50 * 1000 * 1000 };
+enum {
+    TEMPLATE_OUTPUT_MAX = 64 << 20,
+    TEMPLATE_FUEL = 4 * 1000 * 1000 /* also bounds a rendering's memory to some 500 MB at worst */
+};
 
 /* Appends the prompt to out. E_INVALID: the template raised (its own words) or the input does not fit it; E_LIMIT: fuel or size. */
 Status template_render(const Template *t, const RenderInput *in, Buf *out, Err *err);

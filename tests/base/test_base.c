@@ -98,7 +98,7 @@ static void test_arena(void **state)
     for (int round = 0; round < 3; round++) {
         for (size_t n = 1; n < 3000; n += 7) {
             char *p = arena_alloc(a, n);
-            assert_int_equal((uintptr_t)p % 64, 0);
+            assert_int_equal((uintptr_t)p % (n < 64 ? 16 : 64), 0);
             for (size_t i = 0; i < n; i++) assert_int_equal(p[i], 0);
             memset(p, 0xAA, n);
         }
