@@ -134,6 +134,7 @@ typedef struct {
 typedef struct BackendOps {
     const char *name;   /* "cpu", "cuda", "sim" */
     DType act;          /* activations: F32 on the CPU, BF16 on CUDA */
+    bool queues;        /* calls return before the work is done, so the engine may stay one pass ahead */
     int (*count)(void); /* devices there are; 0 when there is no driver */
     Status (*open)(const DeviceOptions *o, Device **out, Err *err);
     void (*close)(Device *d); /* NULL is fine; frees all that it owns */

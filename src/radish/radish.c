@@ -146,6 +146,7 @@ static Status open_engine(Radish *r, const RadishOptions *o, const ModelOptions 
                         .max_queued = o->max_queued,
                         .max_batch_tokens = m->max_batch_tokens,
                         .use_radix = !o->disable_radix_cache,
+                        .ahead = r->ops->queues,
                         .verify = o->verify };
     e.chunk_tokens =
         MIN(o->chunked_prefill_size > 0 ? o->chunked_prefill_size : m->max_batch_tokens, m->max_batch_tokens);

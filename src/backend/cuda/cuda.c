@@ -366,6 +366,7 @@ extern const BackendOps backend_cuda;
 const BackendOps backend_cuda = {
     .name = "cuda",
     .act = DT_BF16,
+    .queues = true,
     .count = count_devices,
     .open = open_device,
     .close = close_device,
