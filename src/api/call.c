@@ -195,15 +195,6 @@ static void take_end(Choice *h, const RadishEvent *e)
     }
 }
 
-/* Nothing comes before the first token of a prompt, so it has no logprob; clients count on its place in the list. */
-static void first_position(Choice *h)
-{
-    const Prompt *p = h->prompt;
-    if (p->q.prompt_logprobs_from != 0 || p->n_ids == 0 || !h->call->format->prompt_logprob) return;
-    RadishEvent e = { .kind = RADISH_EV_PROMPT_LOGPROB, .token = p->ids[0], .logprob = NAN };
-    h->call->format->prompt_logprob(h, &e);
-}
-
 static void on_event(void *choice, const RadishEvent *e)
 {
     Choice *h = choice;
@@ -217,10 +208,9 @@ static void on_event(void *choice, const RadishEvent *e)
         h->n_cached = e->n_cached;
         atomic_fetch_add(&c->server->n_prompt_tokens, (uint64_t)e->n_prompt);
         atomic_fetch_add(&c->server->n_cached_tokens, (uint64_t)e->n_cached);
-        first_position(h);
         break;
     case RADISH_EV_PROMPT_LOGPROB:
-        if (listened && f->prompt_logprob && e->index > 0) f->prompt_logprob(h, e);
+        if (listened && f->prompt_logprob) f->prompt_logprob(h, e);
         break;
     case RADISH_EV_TOKEN:
         h->n_out++;

@@ -163,7 +163,15 @@ static Status open_engine(Radish *r, const RadishOptions *o, const ModelOptions 
     return OK;
 }
 
-static void fill_info(Radish *r, const RadishOptions *o)
+/* What the cache holds, where the choice was the backend's: told by the size of a page. */
+static const char *kv_name(const Radish *r, const ModelInfo *m, DType asked)
+{
+    size_t numbers = (size_t)m->n_layer * 2 * (size_t)m->n_kv_head * (size_t)m->head_dim * KV_PAGE_TOKENS;
+    if (asked != DT_NONE) return asked == DT_F32 ? "float32" : asked == DT_F16 ? "float16" : "bfloat16";
+    return m->kv_page_bytes >= 4 * numbers ? "float32" : r->ops->act == DT_BF16 ? "bfloat16" : "float16";
+}
+
+static void fill_info(Radish *r, const RadishOptions *o, DType kv_asked)
 {
     const ModelInfo *m = model_info(r->model);
     RadishInfo *i = &r->info;
@@ -172,6 +180,7 @@ static void fill_info(Radish *r, const RadishOptions *o)
     i->arch = m->arch;
     i->model_type = m->model_type;
     i->device = r->ops->name;
+    i->kv_dtype = kv_name(r, m, kv_asked);
     i->n_layer = m->n_layer;
     i->n_head = m->n_head;
     i->n_kv_head = m->n_kv_head;
@@ -203,7 +212,7 @@ static Status open_all(Radish *r, const RadishOptions *o, Err *err)
     TRY(plan_memory(r, o, &m, &plan, err));
     TRY(model_open(r->checkpoint, &m, &r->model, err));
     TRY(open_engine(r, o, &m, err));
-    fill_info(r, o);
+    fill_info(r, o, m.kv_dtype);
     TRY(radish_read_defaults(r, err));
     r->events = mailbox_new();
     if (pthread_create(&r->text_thread, NULL, radish_text_main, r) != 0)

@@ -65,7 +65,7 @@ static void start(Item *t)
         RadishEvent p = {
             .kind = RADISH_EV_PROMPT_LOGPROB, .index = i, .token = t->ids[i], .logprob = i ? -0.5f : NAN
         };
-        if (i > 0) emit(t, &p);
+        emit(t, &p);
     }
 }
 
