@@ -17,16 +17,11 @@
 enum { SUGGESTIONS = 32, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 << 20 };
 
 /* Everything that we call, by name. */
-#define FUNCTIONS(F)                                                                                                   \
-    F(Create)                                                                                                          \
-    F(Destroy)                                                                                                         \
-    F(GetVersion)                                                                                                      \
-    F(Matmul)                                                                                                          \
-    F(MatmulAlgoGetHeuristic)                                                                                          \
-    F(MatmulAlgoCheck)                                                                                                 \
-    F(MatmulDescInit_internal)                                                                                         \
-    F(MatmulDescSetAttribute) F(MatrixLayoutInit_internal) F(MatmulPreferenceInit_internal)                            \
-        F(MatmulPreferenceSetAttribute)
+/* clang-format off */
+#define FUNCTIONS(F) \
+    F(Create) F(Destroy) F(GetVersion) F(Matmul) F(MatmulAlgoGetHeuristic) F(MatmulAlgoCheck) F(MatmulDescInit_internal) \
+    F(MatmulDescSetAttribute) F(MatrixLayoutInit_internal) F(MatmulPreferenceInit_internal) F(MatmulPreferenceSetAttribute)
+/* clang-format on */
 
 typedef struct {
 #define F(name) __typeof__(&cublasLt##name) name; /* NOLINT: a name takes no parentheses */
