@@ -689,7 +689,7 @@ static JValue *eval_node(JRun *r, JEnv *env, const JNode *n)
     case JN_BREAK:
     case JN_CONTINUE: break;
     }
-    CHECK(!"statement where an expression was parsed");
+    base_panic(__FILE__, __LINE__, "statement where an expression was parsed");
     return NULL;
 }
 
@@ -839,7 +839,7 @@ static bool run_node(JRun *r, JEnv *env, const JNode *n)
     case JN_FILTER:
     case JN_TEST: break;
     }
-    CHECK(!"expression where a statement was parsed");
+    base_panic(__FILE__, __LINE__, "expression where a statement was parsed");
     return false;
 }
 

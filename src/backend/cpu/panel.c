@@ -234,7 +234,7 @@ static void split(PanelKind k, const uint8_t *b, Split *s)
     case PANEL_F32:
     case PANEL_F16:
     case PANEL_BF16:
-    case PANEL_COUNT: CHECK(!"not a block format");
+    case PANEL_COUNT: base_panic(__FILE__, __LINE__, "not a block format");
     }
 }
 
