@@ -10,7 +10,7 @@ typedef struct {
     RadishOptions radish;
     /* serve */
     const char *host, *served_model_name, *api_key, *admin_api_key, *sampling_defaults;
-    int port, max_body_mb;
+    int port;
     bool enable_cache_report, enable_metrics, incremental_streaming;
     const char *log_level;
     /* run, chat */
@@ -23,7 +23,6 @@ typedef struct {
     /* bench */
     const char *lengths, *json, *batch, *prefill;
     int num, input_len, output_len, runs;
-    bool profile;
     /* the arguments that are no options */
     const char *arg[4];
     int n_args;

@@ -80,7 +80,6 @@ static int serve(Radish *r, const Options *o)
                        .api_key = o->api_key,
                        .admin_api_key = o->admin_api_key,
                        .sampling_defaults = o->sampling_defaults,
-                       .max_body = (size_t)o->max_body_mb << 20,
                        .cache_report = o->enable_cache_report,
                        .incremental_streaming = o->incremental_streaming,
                        .server_args_json = args_json(o, &info, a).p };
