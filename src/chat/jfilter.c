@@ -8,13 +8,6 @@
 
 typedef JValue *(*Filter)(JRun *r, JValue *in, const JCall *c);
 
-static JValue *text_value(JRun *r, Buf *b) /* takes the buffer's content */
-{
-    JValue *v = jvalue_str(r->arena, arena_str(r->arena, buf_view(b)));
-    buf_free(b);
-    return v;
-}
-
 static bool flag_arg(const JCall *c, int at, const char *name, bool otherwise)
 {
     const JValue *v = jeval_arg(c, at, name);
@@ -59,7 +52,7 @@ static JValue *f_tojson(JRun *r, JValue *in, const JCall *c)
         style.key_sep = jvalue_text(r, seps->u.list.p[1]);
     }
     Buf b = { 0 };
-    if (jjson_write(r, &b, in, &style) == OK && jeval_spend(r, b.n / 8)) return text_value(r, &b);
+    if (jjson_write(r, &b, in, &style) == OK) return jvalue_take(r, &b);
     buf_free(&b);
     return NULL;
 }
@@ -176,7 +169,7 @@ static JValue *f_title(JRun *r, JValue *in, const JCall *c)
         start = strchr(" \t\n\r\f\v-([{<", ch.p[0]) != NULL;
         i += (size_t)len;
     }
-    return text_value(r, &b);
+    return jvalue_take(r, &b);
 }
 
 static JValue *f_escape(JRun *r, JValue *in, const JCall *c)
@@ -208,7 +201,7 @@ static JValue *f_indent(JRun *r, JValue *in, const JCall *c)
         buf_char(&b, '\n');
         at = end + 1;
     }
-    return text_value(r, &b);
+    return jvalue_take(r, &b);
 }
 
 static JValue *f_wordcount(JRun *r, JValue *in, const JCall *c)
@@ -255,7 +248,7 @@ static JValue *f_join(JRun *r, JValue *in, const JCall *c)
         if (i) buf_str(&b, d);
         buf_str(&b, jvalue_text(r, v));
     }
-    return r->err->status == OK ? text_value(r, &b) : (buf_free(&b), NULL);
+    return r->err->status == OK ? jvalue_take(r, &b) : (buf_free(&b), NULL);
 }
 
 static JValue *pair(JRun *r, JValue *key, JValue *value)

@@ -229,6 +229,8 @@ const char *jvalue_type(const JValue *v); /* Python's name of the type */
 bool jvalue_print(Buf *out, const JValue *v, bool repr, int depth);
 /* Text as a value; output limits apply. */
 Str jvalue_text(JRun *r, const JValue *v);
+/* A buffer's content as a string, for fuel; the buffer is freed. NULL after failing. */
+JValue *jvalue_take(JRun *r, Buf *b);
 JValue *jvalue_markup(JRun *r, JValue *v);  /* v marked as markup */
 JValue *jvalue_escaped(JRun *r, JValue *v); /* a string escaped for HTML, unless it is markup already */
 

@@ -8,13 +8,6 @@
 
 enum { PARTS_MAX = 1 << 20 };
 
-static JValue *text_value(JRun *r, Buf *b)
-{
-    JValue *v = jeval_spend(r, b->n / 16) ? jvalue_str(r->arena, arena_str(r->arena, buf_view(b))) : NULL;
-    buf_free(b);
-    return v;
-}
-
 /* ---- letters ---- */
 
 static int32_t lower_of(int32_t c)
@@ -77,7 +70,7 @@ static JValue *change_case(JRun *r, Str s, Case how)
         in_word = c >= 0 && is_letter(c);
         i += (size_t)len;
     }
-    return text_value(r, &b);
+    return jvalue_take(r, &b);
 }
 
 static bool all_case(Str s, bool upper)
@@ -262,7 +255,7 @@ static JValue *replace(JRun *r, Str s, const JCall *c)
         }
     }
     buf_str(&b, str_cut(s, at, s.n));
-    if (b.n <= r->out_max) return text_value(r, &b);
+    if (b.n <= r->out_max) return jvalue_take(r, &b);
     buf_free(&b);
     return jeval_fail(r, "replace makes too long a text");
 }
@@ -298,7 +291,7 @@ static JValue *join(JRun *r, JValue *self, const JCall *c)
         if (i) buf_str(&b, self->u.s);
         buf_str(&b, items[i]->u.s);
     }
-    return text_value(r, &b);
+    return jvalue_take(r, &b);
 }
 
 /* '{} and {0} {name}'.format(...): no format specifications. */
@@ -328,7 +321,7 @@ static JValue *format_braces(JRun *r, Str s, const JCall *c)
         buf_str(&b, jvalue_text(r, v));
         i = end;
     }
-    return text_value(r, &b);
+    return jvalue_take(r, &b);
 }
 
 static bool percent_one(JRun *r, Buf *b, char how, const JValue *v)
@@ -369,7 +362,7 @@ static JValue *format_percent(JRun *r, Str s, const JValue *args)
         }
     }
     if (good && next < n) good = jeval_fail(r, "not all arguments converted during string formatting") != NULL;
-    if (good) return text_value(r, &b);
+    if (good) return jvalue_take(r, &b);
     buf_free(&b);
     return NULL;
 }

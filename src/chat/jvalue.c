@@ -359,6 +359,13 @@ Str jvalue_text(JRun *r, const JValue *v)
     return s;
 }
 
+JValue *jvalue_take(JRun *r, Buf *b)
+{
+    JValue *v = jeval_spend(r, b->n / 16) ? jvalue_str(r->arena, arena_str(r->arena, buf_view(b))) : NULL;
+    buf_free(b);
+    return v;
+}
+
 /* ---- markup ---- */
 
 JValue *jvalue_markup(JRun *r, JValue *v)
