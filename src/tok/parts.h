@@ -284,7 +284,7 @@ Str charsmap_run(const NormStep *n, Str text, Buf *out);
 /* Reads SentencePiece's precompiled map into a step; the bytes are kept. */
 Status charsmap_read(Str blob, Arena *mem, NormStep *out, Err *err);
 void split_run(Enc *e, Str text, bool at_start); /* text is normalized; ends in the model */
-void model_encode(Enc *e, Str piece);
+void tok_encode_piece(Enc *e, Str piece);
 void bpe_encode(Enc *e, Str piece);
 void unigram_encode(Enc *e, Str piece);
 void wordpiece_encode(Enc *e, Str piece);

@@ -150,7 +150,7 @@ static void split_scan(const Sink *to, ScanFn scan, Str s)
     if (to->k == to->e->t->n_splits && !to->mapped) {
         for (size_t i = 0, end; i < s.n; i = end) {
             end = scan(s.p, s.n, i);
-            model_encode(to->e, str_cut(s, i, end));
+            tok_encode_piece(to->e, str_cut(s, i, end));
         }
         return;
     }
@@ -164,7 +164,7 @@ static void split_scan(const Sink *to, ScanFn scan, Str s)
 static void split_map(Sink to, Str s)
 {
     if (to.k == to.e->t->n_splits && !to.mapped) {
-        model_encode(to.e, s);
+        tok_encode_piece(to.e, s);
         return;
     }
     Buf *tmp = &to.e->s->piece[to.k];
@@ -196,7 +196,7 @@ static void last_stage(Enc *e, Str s, bool mapped)
         buf_clear(tmp);
         if (vocab_bytes_of(s, tmp)) s = buf_view(tmp);
     }
-    if (s.n) model_encode(e, s);
+    if (s.n) tok_encode_piece(e, s);
 }
 
 static void stage(Enc *e, int k, Str s, bool at_start, bool mapped)

@@ -210,7 +210,7 @@ void tok_close(Tokenizer *t)
 
 /* ---- encoding ---- */
 
-void model_encode(Enc *e, Str piece)
+void tok_encode_piece(Enc *e, Str piece)
 {
     switch (e->t->model) {
     case MODEL_BPE: bpe_encode(e, piece); break;
