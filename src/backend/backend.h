@@ -151,6 +151,9 @@ typedef struct BackendOps {
 
     /* a step. forward_begin makes the batch's arrays known to the device; tensors are passed with rows = n_tok (or n_logit). */
     void (*forward_begin)(Device *d, const DeviceBatch *b);
+    /* NULL, or: runs the pass just begun from what the device noted when it was last led through `plan` (an address that names a
+     * list of steps), so that the caller need not lead it again. False: it must, now; the device may note that. */
+    bool (*replay)(Device *d, const void *plan);
     void (*embed)(Device *d, Tensor out, const Weight *table, float scale);
     void (*norm)(Device *d, Tensor out, Tensor in, const Weight *w, float eps,
                  float w_bias); /* RMS; out = in/rms * (w + w_bias) */

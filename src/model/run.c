@@ -235,8 +235,10 @@ void model_forward(Model *m, const DeviceBatch *b)
     CHECK(b->n_tok >= 1 && b->n_tok <= m->max_rows);
     CHECK(b->n_logit >= 0 && b->n_logit <= m->max_logits && b->n_logit <= b->n_tok);
     m->ops->forward_begin(m->device, b);
-    int n = b->n_logit ? m->plan.n_steps : m->plan.n_cut; /* nobody asks: keys and values are all that is wanted */
-    for (int i = 0; i < n; i++) run_step(m, &m->plan.steps[i], b);
+    if (!m->ops->replay || !m->ops->replay(m->device, m->plan.steps)) {
+        int n = b->n_logit ? m->plan.n_steps : m->plan.n_cut; /* nobody asks: keys and values are all that is wanted */
+        for (int i = 0; i < n; i++) run_step(m, &m->plan.steps[i], b);
+    }
     m->ops->forward_end(m->device);
     m->n_logit = b->n_logit;
 }

@@ -3,7 +3,10 @@
  * Tensors have no content. What a row stands for is one 64-bit hash of all tokens of its sequence up to its own. It is made
  * from the hash of the slot before, found through the page table as attention would find it, when layer 0 stores its keys; the
  * other layers only cost time. A slot also keeps its token and position, so that a chain of slots can be checked by itself:
- * a page given to two sequences, or given away too early, breaks the chain of at least one of them.
+ * a page given to two sequences, or given away too early, breaks the chain of at least one of them. A chain is checked when a
+ * page of it is full.
+ * What an operation costs is a line over its rows, and a plan has a dozen different ones: the first walk over a plan writes
+ * them down, later passes are priced from that list without a walk.
  * Thread: the engine's. */
 #include "backend/sim/sim.h"
 
@@ -11,6 +14,7 @@
 #include <stdio.h>
 
 enum { PAGE_TOKENS = 16, TRIES_MAX = 4096 }; /* PAGE_TOKENS: KV_PAGE_TOKENS of kv.h, which this layer may not see */
+enum { TERMS_MAX = 64, LOOKS_MAX = 8 };
 
 struct Weight {
     int rows, cols;
@@ -28,6 +32,27 @@ struct KvCache {
     KvCache *next;
 };
 
+/* n operations that cost alike: bytes that move in any case, and what each row adds. */
+typedef struct {
+    bool few; /* its rows are those whose logits are wanted */
+    double bytes, row_bytes, row_flops;
+    int n;
+} Term;
+
+/* n layers of attention that see alike. */
+typedef struct {
+    int window, n;
+    double row_bytes, position_bytes, product_flops;
+} Look;
+
+typedef struct {
+    const void *plan; /* NULL: nothing is written down */
+    KvCache *kv;
+    Term term[TERMS_MAX];
+    Look look[LOOKS_MAX];
+    int n_terms, n_looks;
+} Program;
+
 struct Device {
     SimConfig config;
     Arena *arena; /* boot: weights and tables */
@@ -37,6 +62,8 @@ struct Device {
     double pass_ns; /* of the running pass, so far */
     uint64_t n_passes;
     DeviceBatch batch;
+    Program program;
+    bool writes; /* this walk is being written down */
     struct {
         int window; /* -1: not summed yet */
         double read, products;
@@ -50,20 +77,60 @@ struct Device {
 
 /* ---- what things cost ---- */
 
-static void cost(Device *d, double bytes, double flops)
+static double cost_ns(const Device *d, double bytes, double flops)
 {
     double memory_ns = bytes / d->config.bytes_s * 1e9, compute_ns = flops / d->config.flops_s * 1e9;
-    d->pass_ns += (double)d->config.op_ns + fmax(memory_ns, compute_ns);
+    return (double)d->config.op_ns + MAX(memory_ns, compute_ns);
 }
 
-static double tensor_bytes(Tensor t)
+/* Products run in tiles: the last one is paid whole. */
+static double term_ns(const Device *d, const Term *t, int rows)
 {
-    return (double)t.rows * t.cols * quant_info(t.dtype)->block_bytes;
+    int tile = MAX(d->config.tile_rows, 1), padded = (rows + tile - 1) / tile * tile;
+    return t->n * cost_ns(d, t->bytes + t->row_bytes * rows, t->row_flops * padded);
+}
+
+static bool same_term(const Term *a, const Term *b)
+{
+    return a->few == b->few && a->bytes == b->bytes && a->row_bytes == b->row_bytes && a->row_flops == b->row_flops;
+}
+
+/* Too many kinds of operations: every pass is walked. */
+static void forget(Device *d)
+{
+    d->program.plan = NULL;
+    d->writes = false;
+}
+
+static void write_term(Device *d, const Term *t)
+{
+    Program *p = &d->program;
+    int i = 0;
+    while (i < p->n_terms && !same_term(&p->term[i], t)) i++;
+    if (i == TERMS_MAX) {
+        forget(d);
+    } else if (i < p->n_terms) {
+        p->term[i].n++;
+    } else {
+        p->term[p->n_terms++] = *t;
+    }
+}
+
+static void cost(Device *d, int rows, double bytes, double row_bytes, double row_flops)
+{
+    Term t = { d->batch.n_logit == rows, bytes, row_bytes, row_flops, 1 };
+    d->pass_ns += term_ns(d, &t, rows);
+    if (d->writes) write_term(d, &t);
+}
+
+static double row_bytes(Tensor t)
+{
+    return (double)t.cols * quant_info(t.dtype)->block_bytes;
 }
 
 static void cost_pointwise(Device *d, Tensor a, Tensor b)
 {
-    cost(d, tensor_bytes(a) + tensor_bytes(b), 0);
+    cost(d, a.rows, 0, row_bytes(a) + row_bytes(b), 0);
 }
 
 static int64_t spend(Device *d)
@@ -77,14 +144,18 @@ static int64_t spend(Device *d)
 
 SimConfig sim_config_default(void)
 {
-    return (SimConfig){
-        .bytes_s = 4.0e12, .flops_s = 700e12, .op_ns = 2000, .pass_ns = 20000, .memory = (size_t)139 << 30
-    };
+    return (SimConfig){ .bytes_s = 4.5e12,
+                        .flops_s = 660e12,
+                        .tile_rows = 64,
+                        .op_ns = 3000,
+                        .pass_ns = 20000,
+                        .memory = (size_t)139 << 30 };
 }
 
 void sim_configure(Device *d, const SimConfig *c)
 {
     d->config = *c;
+    d->program.plan = NULL;
 }
 
 void sim_advance(Device *d, int64_t ns)
@@ -223,6 +294,7 @@ static void sim_forward_begin(Device *d, const DeviceBatch *b)
 static void sim_forward_end(Device *d)
 {
     spend(d);
+    d->writes = false;
     d->n_passes++;
     if (d->fault.status == OK && d->config.fault_rate > 0 &&
         rng_uniform(d->config.seed, d->n_passes, 0) < d->config.fault_rate)
@@ -256,7 +328,7 @@ static void sim_add(Device *d, Tensor x, Tensor y)
 static void sim_linear(Device *d, Tensor out, Tensor in, const Weight *w, const Weight *bias, bool add)
 {
     (void)bias, (void)add;
-    cost(d, (double)w->bytes + tensor_bytes(in) + tensor_bytes(out), 2.0 * in.rows * w->rows * w->cols);
+    cost(d, in.rows, (double)w->bytes, row_bytes(in) + row_bytes(out), 2.0 * w->rows * w->cols);
 }
 
 static void sim_head_norm(Device *d, Tensor x, int first, int n_heads, int head_dim, const Weight *w, float eps,
@@ -338,10 +410,19 @@ static void store_seq(Device *d, KvCache *kv, int seq)
     }
 }
 
+/* The last page that this pass has filled, if any; or everything. */
+static int check_from(const Device *d, int seq)
+{
+    const DeviceBatch *b = &d->batch;
+    int len = b->seq_len[seq], whole = len / PAGE_TOKENS, before = b->pos[b->seq_start[seq]] / PAGE_TOKENS;
+    if (d->config.check_all) return 0;
+    return whole > before ? (whole - 1) * PAGE_TOKENS : len;
+}
+
 static void check_seq(Device *d, const KvCache *kv, int seq)
 {
     const DeviceBatch *b = &d->batch;
-    int len = b->seq_len[seq], from = d->config.check_all ? 0 : MAX(0, len - PAGE_TOKENS);
+    int len = b->seq_len[seq], from = check_from(d, seq);
     const Slot *before = from ? slot_at(kv, b, seq, from - 1) : NULL;
     for (int pos = from; pos < len; pos++) {
         const Slot *slot = slot_at(kv, b, seq, pos);
@@ -360,12 +441,18 @@ static void check_seq(Device *d, const KvCache *kv, int seq)
     if (b->pos[last] + 1 != len) refuse(d, seq, len, "seq_len is not its last row's position and one");
 }
 
+static void store_all(Device *d, KvCache *kv)
+{
+    for (int seq = 0; seq < d->batch.n_seq; seq++) store_seq(d, kv, seq);
+}
+
 static void sim_kv_store(Device *d, KvCache *kv, int layer, Tensor qkv, int n_head)
 {
     (void)n_head;
-    cost(d, tensor_bytes(qkv), 0);
+    cost(d, qkv.rows, 0, row_bytes(qkv), 0);
     if (layer != 0) return;
-    for (int seq = 0; seq < d->batch.n_seq; seq++) store_seq(d, kv, seq);
+    store_all(d, kv);
+    if (d->writes) d->program.kv = kv;
 }
 
 /* Positions read, and products of a row with a position. */
@@ -384,15 +471,59 @@ static void sum_attention(Device *d, int window)
     d->attention.products = products;
 }
 
+static double look_ns(Device *d, const Look *l)
+{
+    if (d->attention.window != l->window) sum_attention(d, l->window);
+    double bytes = l->row_bytes * d->batch.n_tok + l->position_bytes * d->attention.read;
+    return l->n * cost_ns(d, bytes, l->product_flops * d->attention.products);
+}
+
+static void write_look(Device *d, const Look *l)
+{
+    Program *p = &d->program;
+    int i = 0;
+    while (i < p->n_looks && p->look[i].window != l->window) i++;
+    if (i == LOOKS_MAX) {
+        forget(d);
+    } else if (i < p->n_looks) {
+        p->look[i].n++;
+    } else {
+        p->look[p->n_looks++] = *l;
+    }
+}
+
+static void check_all(Device *d, const KvCache *kv)
+{
+    for (int seq = 0; seq < d->batch.n_seq; seq++) check_seq(d, kv, seq);
+}
+
 static void sim_attend(Device *d, Tensor out, Tensor qkv, KvCache *kv, int layer, const AttnParams *p)
 {
     (void)qkv;
-    if (d->attention.window != p->window) sum_attention(d, p->window);
     double elem = quant_info(kv_dtype(kv->shape))->block_bytes;
-    double bytes = d->attention.read * 2 * p->n_kv_head * p->head_dim * elem;
-    cost(d, tensor_bytes(out) + bytes, 4 * d->attention.products * p->n_head * p->head_dim);
-    if (layer != 0) return;
-    for (int seq = 0; seq < d->batch.n_seq; seq++) check_seq(d, kv, seq);
+    Look l = { p->window, 1, row_bytes(out), 2 * p->n_kv_head * p->head_dim * elem, 4.0 * p->n_head * p->head_dim };
+    d->pass_ns += look_ns(d, &l);
+    if (d->writes) write_look(d, &l);
+    if (layer == 0) check_all(d, kv);
+}
+
+/* A plan is written down in a pass whose wanted rows are fewer than all, so that each operation shows which it runs on. */
+static bool sim_replay(Device *d, const void *plan)
+{
+    Program *p = &d->program;
+    const DeviceBatch *b = &d->batch;
+    if (p->plan != plan) {
+        d->writes = b->n_logit > 0 && b->n_logit < b->n_tok;
+        if (d->writes) *p = (Program){ .plan = plan };
+        return false;
+    }
+    store_all(d, p->kv);
+    check_all(d, p->kv);
+    for (int i = 0; i < p->n_terms; i++)
+        if (!p->term[i].few || b->n_logit > 0)
+            d->pass_ns += term_ns(d, &p->term[i], p->term[i].few ? b->n_logit : b->n_tok);
+    for (int i = 0; i < p->n_looks; i++) d->pass_ns += look_ns(d, &p->look[i]);
+    return true;
 }
 
 /* ---- drawing ---- */
@@ -509,6 +640,7 @@ const BackendOps backend_sim = {
     .rope_table = sim_rope_table,
     .weight_bytes = sim_weight_bytes,
     .forward_begin = sim_forward_begin,
+    .replay = sim_replay,
     .embed = sim_embed,
     .norm = sim_norm,
     .add_norm = sim_add_norm,

@@ -13,14 +13,15 @@ extern const BackendOps backend_sim;
 
 typedef struct {
     double bytes_s, flops_s; /* of the device */
+    int tile_rows;           /* products of fewer rows cost as many, and so on by multiples; 0: 1 */
     int64_t op_ns, pass_ns;  /* to start an operation, and a pass */
     size_t memory;           /* bytes that info claims */
-    bool check_all;          /* attention checks every position of every sequence, not only each one's last page */
+    bool check_all;          /* attention checks every position of every sequence, not only pages just filled */
     float fault_rate;        /* share of passes that end in a fault, by seed; after the first one all do */
     uint64_t seed;
 } SimConfig;
 
-SimConfig sim_config_default(void);                /* about one H200, faultless */
+SimConfig sim_config_default(void); /* one H200 as measured with Llama 3 8B (docs/perf/gpu-steps.md), faultless */
 void sim_configure(Device *d, const SimConfig *c); /* before the first pass */
 void sim_advance(Device *d, int64_t ns);           /* time passes with nothing running */
 
