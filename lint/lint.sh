@@ -17,7 +17,7 @@ objects=${OBJECTS:-build/release}
 if [ ! -f "$objects/build.ninja" ]; then
     cmake --preset release -B "$objects" >/dev/null 2>&1
 fi
-libs="rb_base rb_quant rb_net rb_load rb_kv rb_backend rb_tok rb_model rb_chat rb_engine rb_radish rb_api rb_cli"
+libs="rb_base rb_quant rb_net rb_load rb_kv rb_backend rb_tok rb_model rb_chat rb_grammar rb_engine rb_radish rb_api rb_cli"
 for lib in $libs; do ninja -C "$objects" "$lib" >/dev/null 2>"$objects/lint.err" || { report "cannot build $lib" "$(ninja -C "$objects" "$lib" 2>&1 | grep -E 'error|warning' | head -5)"; }; done
 report "external symbols that do not begin with their file or folder" "$(lint/symbols.sh "$objects")"
 report "writable globals not in globals.txt" "$(lint/globals.sh "$objects")"
