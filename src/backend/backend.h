@@ -124,12 +124,43 @@ typedef struct {
     int threads;         /* CPU: workers, 0: all cores */
     const char *isa;     /* CPU: "auto", "plain", "avx2", "avx512", ... to pin a path in tests */
     size_t memory_limit; /* bytes, 0: none stated */
+    bool profile;        /* keep the figures that `profile` tells; costs some per cent */
 } DeviceOptions;
 
 typedef struct {
     char name[96]; /* "AMD EPYC ..., avx512" */
     size_t memory_total, memory_free;
 } DeviceInfo;
+
+/* ---- benchmarks: what a device can do, and where its time went ---- */
+
+/* One sustained speed, measured on the device as it is now. */
+typedef struct {
+    char what[56];          /* "read memory", "product 28672 x 4096" */
+    int rows;               /* of a product's input; 0: reading memory */
+    bool typical;           /* limits are computed from it: reading, and the products of a layer in turn */
+    double bytes_s, flop_s; /* 0: not what was measured */
+    double seconds;         /* under load */
+    double mhz, watts;      /* 0: unknown */
+} DeviceSpeed;
+
+typedef enum { PART_LINEAR, PART_ATTEND, PART_OTHER, PART_SAMPLE, PART_COUNT } ProfilePart;
+
+/* Sums over passes of one kind. */
+typedef struct {
+    uint64_t passes, rows;
+    double busy_s, idle_s; /* the device at work on them; waiting for them, although there was work */
+    double host_s;         /* the host in the backend's calls, without waiting */
+    uint64_t looked;       /* passes that were timed op by op; all below is of these alone */
+    double part_s[PART_COUNT];
+    double flop;     /* of products */
+    double kv_bytes; /* keys and values that attention reads at least, once for each sequence */
+} ProfileKind;
+
+typedef struct {
+    ProfileKind decode, prefill; /* passes of single new tokens; all others */
+    double joules;               /* the device's since some moment; 0: unknown */
+} DeviceProfile;
 
 typedef struct BackendOps {
     const char *name;   /* "cpu", "cuda", "sim" */
@@ -181,6 +212,12 @@ typedef struct BackendOps {
                           Err *err);                    /* the one place an asynchronous fault surfaces */
     void (*download)(Device *d, void *dst, Tensor src); /* as f32 [rows][cols]; waits */
     int64_t (*now_ns)(Device *d);                       /* NULL: the wall clock. The sim backend's virtual time */
+
+    /* Sustained speeds, at least `seconds` under load each, before any weight is made; brief: the typical ones alone. Returns how
+     * many of `max`. NULL: not offered. */
+    int (*measure)(Device *d, double seconds, bool brief, DeviceSpeed *out, int max);
+    /* What DeviceOptions.profile has gathered so far; any thread. NULL: the model times its calls itself. */
+    void (*profile)(Device *d, DeviceProfile *out);
 } BackendOps;
 
 /* NULL: no such backend in this build. */

@@ -109,7 +109,8 @@ void bench_products(double ceiling)
                    { "gate_up", 28672, 4096, false },
                    { "down", 4096, 14336, false },
                    { "head", 128256, 4096, true } };
-    static const int rows[] = { 1, 4, 8, 16, 64, 128, 256, 512, 768, 1024, 2048, 8192 };
+    static const int rows[] = { 1,   8,   16,  32,  64,  128,  192,  256,  320,  384,  448,
+                                512, 576, 640, 768, 896, 1024, 2048, 3072, 4096, 8192, 6144 };
     Gemm *g = open_gemm();
     for (size_t i = 0; i < COUNT(shapes); i++) {
         ProductRun p = { .g = g, .n_w = i == 4 ? 2 : 6 };
@@ -123,15 +124,16 @@ void bench_products(double ceiling)
             if (i == 4 && rows[r] > 1024) continue;
             p.s =
                 (GemmShape){ rows[r], shapes[i].n, shapes[i].k, shapes[i].k, shapes[i].n, shapes[i].f32, false, false };
-            double first = time_ms(lt_launch, &p, 60) / p.n_w * 1e3, us[32] = { 0 }, gemv = 0, best = 1e9;
-            int n = gemm_tune(g, stream, p.s, p.y, p.x, (const void *const *)p.w, p.n_w, NULL, 16, 15, us), at = 0;
-            for (int a = 0; a < n; a++)
-                if (us[a] > 0 && us[a] < best) best = us[a], at = a;
+            double first, best, gemv = 0, near = time_ms(lt_launch, &p, 60) / p.n_w * 1e3;
+            GemmData data = { p.y, p.x, (const void *const *)p.w, p.n_w, NULL };
+            int n = gemm_tune(g, stream, p.s, &data, &first, &best);
             double tuned = time_ms(lt_launch, &p, 60) / p.n_w * 1e3;
             if (rows[r] <= GEMV_MAX_ROWS) gemv = time_ms(gemv_launch, &p, 60) / p.n_w * 1e3;
-            printf("%-8s M=%-5d first %7.1f us  best of %2d (no. %2d) %7.1f us %6.1f TFLOP/s %5.2f TB/s",
-                   shapes[i].name, rows[r], first, n, at, tuned,
-                   2.0 * rows[r] * (double)shapes[i].n * shapes[i].k / tuned * 1e-6, (double)bytes / tuned * 1e-6);
+            printf(
+                "%-8s M=%-5d first %7.1f us  by neighbour %7.1f  best of %2d %7.1f (in the race %7.1f) %6.1f TFLOP/s "
+                "%5.2f TB/s",
+                shapes[i].name, rows[r], first, near, n, tuned, best,
+                2.0 * rows[r] * (double)shapes[i].n * shapes[i].k / tuned * 1e-6, (double)bytes / tuned * 1e-6);
             if (gemv > 0)
                 printf("   gemv %7.1f us %5.2f TB/s %5.1f %%", gemv, (double)bytes / gemv * 1e-6,
                        (double)bytes / gemv * 1e-4 / ceiling);

@@ -63,6 +63,8 @@ static void close_device(Device *d)
     if (d->stream) cudaStreamSynchronize(d->stream);
     cuda_step_free(d);
     cuda_sample_free(d);
+    cuda_profile_close(d);
+    nvml_close(d->nvml);
     for (Weight *w = d->weights, *next; w; w = next) {
         next = w->next;
         cudaFree(w->data);
@@ -102,6 +104,11 @@ static Status start(Device *d, const DeviceOptions *o, Err *err)
     TRY(cuda_alloc((void **)&d->arrived, sizeof(uint32_t) * ATTEND_MAX_CTA, "attention", err));
     cuda_ok(d, cudaMemsetAsync(d->arrived, 0, sizeof(uint32_t) * ATTEND_MAX_CTA, d->stream));
     TRY(cuda_sample_open(d, err));
+    if (o->profile) {
+        d->nvml = nvml_open(d->index);
+        if (!cuda_profile_open(d))
+            return fail(err, E_DEVICE, "%s: no events: %s", d->name, cudaGetErrorString(d->error));
+    }
     return gemm_open(d->name, cache_dir(d->arena), &d->gemm, err);
 }
 
@@ -395,4 +402,6 @@ const BackendOps backend_cuda = {
     .sample = cuda_sample,
     .sample_wait = cuda_sample_wait,
     .download = download,
+    .measure = cuda_measure,
+    .profile = cuda_profile,
 };

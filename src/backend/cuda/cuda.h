@@ -13,6 +13,7 @@
 #include "backend/backend.h"
 #include "backend/cuda/gemm.h"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/nvml.h"
 
 enum {
     PAGE_TOKENS = 16,
@@ -113,12 +114,16 @@ typedef struct {
     cudaEvent_t done;
 } SampleStage;
 
+typedef struct Profile Profile;
+
 struct Device {
     int index, n_sm;
     char name[80];
     cudaStream_t stream;
     cudaError_t error; /* the first */
     Gemm *gemm;
+    Profile *profile; /* NULL: nobody asks */
+    Nvml *nvml;       /* NULL: nobody has asked yet, or there is none */
     Arena *arena;
     size_t weight_bytes;
     Weight *weights;
@@ -186,5 +191,19 @@ void cuda_sample(Device *d, Tensor logits, const SampleRow *rows, int n);
 Status cuda_sample_wait(Device *d, SampleOut *out, int n, Err *err);
 Status cuda_sample_open(Device *d, Err *err);
 void cuda_sample_free(Device *d);
+
+/* profile.c: all but open do nothing without a profile */
+bool cuda_profile_open(Device *d);
+void cuda_profile_close(Device *d);
+void cuda_profile(Device *d, DeviceProfile *out); /* any thread */
+void cuda_profile_enter(Device *d);               /* the host comes in: forward_begin, sample */
+bool cuda_profile_begin(Device *d, bool decode);  /* the pass starts; whether its commands are to be run one by one */
+void cuda_profile_command(Device *d, const Command *c);
+void cuda_profile_part(Device *d, ProfilePart part); /* what is queued from here on belongs to it */
+void cuda_profile_end(Device *d, bool of_pass);      /* the host leaves; of_pass: no sample follows */
+void cuda_profile_collect(Device *d);
+
+/* measure.c */
+int cuda_measure(Device *d, double seconds, bool brief, DeviceSpeed *out, int max);
 
 #endif

@@ -168,6 +168,8 @@ void cuda_sample(Device *d, Tensor logits, const SampleRow *rows, int n)
 {
     CHECK(n >= 1 && n <= DRAW_ROWS_MAX && logits.dtype == DT_F32);
     cuda_flush(d);
+    cuda_profile_enter(d);
+    cuda_profile_part(d, PART_SAMPLE);
     Layout l = lay_out(rows, n);
     SampleStage *s = &d->sample_stage[d->sample_stage_now];
     SampleResult *r = d->error == cudaSuccess && make_room(d, s, l.n) ? take_result(d, n) : NULL;
@@ -194,10 +196,12 @@ void cuda_sample(Device *d, Tensor logits, const SampleRow *rows, int n)
     for (int i = 0; i < n; i++) r->tops = r->tops || rows[i].n_top > 0;
     fetch(d, r);
     d->result_n++;
+    cuda_profile_end(d, true);
 }
 
 Status cuda_sample_wait(Device *d, SampleOut *out, int n, Err *err)
 {
+    cuda_profile_collect(d);
     if (n == 0 && d->error == cudaSuccess) return OK; /* a pass that drew nothing */
     if (d->error == cudaSuccess && d->result_n == 0) return fail(err, E_INVALID, "nothing was sampled");
     SampleResult *r = &d->results[d->result_first];

@@ -14,7 +14,9 @@
 
 #include "base/file.h"
 
-enum { SUGGESTIONS = 32, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 << 20 };
+enum { SUGGESTIONS = 32, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 << 20, NEAR_ROWS = 256 };
+static const double HEAVY_FLOP =
+    2e10; /* more than about 30 us of arithmetic: power decides, so it is timed for longer */
 
 /* Everything that we call, by name. */
 /* clang-format off */
@@ -36,10 +38,18 @@ typedef struct {
 
 typedef struct {
     ChoiceKey key;
-    float us;
-    uint32_t other; /* something else than this library was faster */
+    float us;       /* what it took */
+    uint16_t tried; /* of how many it was the fastest */
+    uint16_t other; /* something else than this library was faster */
     cublasLtMatmulAlgo_t algo;
 } Choice;
+
+/* Before the choices in the file. */
+typedef struct {
+    char magic[8];
+    uint32_t version, size; /* of a Choice */
+} FileHead;
+static const FileHead file_head = { "rad gemm", 2, sizeof(Choice) };
 
 typedef struct {
     GemmShape shape;
@@ -90,10 +100,11 @@ static void read_choices(Gemm *g)
 {
     Arena *a = arena_new(0);
     Str s;
-    if (file_exists(g->path) && file_read(a, g->path, sizeof(Choice) * CHOICES_MAX, &s, NULL) == OK &&
-        s.n % sizeof(Choice) == 0) {
-        memcpy(g->choices, s.p, s.n);
-        g->n_choices = (int)(s.n / sizeof(Choice));
+    size_t head = sizeof file_head;
+    if (file_exists(g->path) && file_read(a, g->path, head + sizeof(Choice) * CHOICES_MAX, &s, NULL) == OK &&
+        s.n >= head && memcmp(s.p, &file_head, head) == 0 && (s.n - head) % sizeof(Choice) == 0) {
+        memcpy(g->choices, s.p + head, s.n - head);
+        g->n_choices = (int)((s.n - head) / sizeof(Choice));
     }
     arena_free(a);
 }
@@ -147,7 +158,11 @@ void gemm_save(Gemm *g)
 {
     if (!g->changed || !g->path[0]) return;
     g->changed = false;
-    file_write(g->path, (Str){ (const char *)g->choices, sizeof(Choice) * (size_t)g->n_choices }, NULL);
+    Buf b = { 0 };
+    buf_add(&b, &file_head, sizeof file_head);
+    buf_add(&b, g->choices, sizeof(Choice) * (size_t)g->n_choices);
+    file_write(g->path, buf_view(&b), NULL);
+    buf_free(&b);
 }
 
 /* ---- choices ---- */
@@ -170,14 +185,14 @@ bool gemm_is_tuned(Gemm *g, GemmShape shape)
     return find_choice(g, &shape) != NULL;
 }
 
-static void keep_choice(Gemm *g, const GemmShape *s, const cublasLtMatmulAlgo_t *algo, double us)
+static void keep_choice(Gemm *g, const GemmShape *s, const cublasLtMatmulAlgo_t *algo, double us, int tried)
 {
     Choice *c = find_choice(g, s);
     if (!c) {
         if (g->n_choices == CHOICES_MAX) return;
         c = &g->choices[g->n_choices++];
     }
-    *c = (Choice){ .key = key_of(s), .us = (float)us, .algo = *algo };
+    *c = (Choice){ .key = key_of(s), .us = (float)us, .tried = (uint16_t)tried, .algo = *algo };
     g->changed = true;
 }
 
@@ -240,10 +255,27 @@ static bool usable(Gemm *g, Plan *p, const cublasLtMatmulAlgo_t *algo)
            r.workspaceSize <= WORKSPACE;
 }
 
+/* Of many rows: what was chosen for the nearest number of rows, as a ratio; NULL: nothing within a factor of two. */
+static Choice *find_near(Gemm *g, const GemmShape *s)
+{
+    ChoiceKey key = key_of(s);
+    Choice *best = NULL;
+    double least = 2;
+    for (int i = 0; i < g->n_choices && key.rows >= NEAR_ROWS; i++) {
+        Choice *c = &g->choices[i];
+        double ratio = (double)c->key.rows / key.rows;
+        ratio = ratio < 1 ? 1 / ratio : ratio;
+        if (c->key.n != key.n || c->key.k != key.k || c->key.kind != key.kind || c->key.rows < NEAR_ROWS) continue;
+        if (ratio < least) best = c, least = ratio;
+    }
+    return best;
+}
+
 static void make_plan(Gemm *g, Plan *p)
 {
     cublasLtMatmulHeuristicResult_t first;
     Choice *c = find_choice(g, &p->shape);
+    if (!c) c = find_near(g, &p->shape);
     describe(g, p);
     p->used = true;
     if (c && usable(g, p, &c->algo)) {
@@ -289,47 +321,90 @@ bool gemm_run(Gemm *g, Stream s, GemmShape shape, void *out, const void *in, con
     return p->ok && run(g, s, p, &p->algo, out, in, w, bias);
 }
 
-/* Microseconds of one product, over about ms; 0: it failed. */
-static double time_algo(Gemm *g, cudaStream_t s, Plan *p, const cublasLtMatmulAlgo_t *algo, void *out, const void *in,
-                        const void *const *w, int n_w, const void *bias, double ms)
+/* ---- choosing ---- */
+
+/* One suggestion in the race; us: the mean over what it has run so far, 0: it failed. */
+typedef struct {
+    cublasLtMatmulAlgo_t algo;
+    double us, sum;
+    int n;
+} Runner;
+
+typedef struct {
+    Gemm *g;
+    cudaStream_t s;
+    Plan *p;
+    const GemmData *data;
+    Runner r[SUGGESTIONS];
+    int n; /* still in the race, the fastest first after each heat */
+} Race;
+
+/* Microseconds of one product, over about ms; us: what it is thought to take, 0: unknown. 0: it failed. */
+static double time_algo(Race *race, const cublasLtMatmulAlgo_t *algo, double us, double ms)
 {
+    const GemmData *t = race->data;
     cudaEvent_t from, to;
     float took = 0;
-    int n = 2;
     bool ok = true;
     cudaEventCreate(&from);
     cudaEventCreate(&to);
-    for (int round = 0; round < 2 && ok; round++) {
-        cudaEventRecord(from, s);
-        for (int i = 0; i < n && ok; i++) ok = run(g, s, p, algo, out, in, w[i % n_w], bias);
-        cudaEventRecord(to, s);
+    for (int round = us > 0 ? 1 : 0; round < 2 && ok; round++) {
+        int n = round == 0 ? 1 : MAX(2, MIN(2000, (int)(ms * 1e3 / us)));
+        cudaEventRecord(from, race->s);
+        for (int i = 0; i < n && ok; i++)
+            ok = run(race->g, race->s, race->p, algo, t->out, t->in, t->w[i % t->n_w], t->bias);
+        cudaEventRecord(to, race->s);
         ok = ok && cudaEventSynchronize(to) == cudaSuccess && cudaEventElapsedTime(&took, from, to) == cudaSuccess;
-        if (round == 0) n = took > 0 ? MAX(2, MIN(2000, (int)(ms * 2 / (double)took))) : 2;
+        us = MAX(0.5, (double)took * 1e3 / n);
     }
     cudaEventDestroy(from);
     cudaEventDestroy(to);
-    return ok ? (double)took * 1e3 / n : 0;
+    return ok ? us : 0;
 }
 
-int gemm_tune(Gemm *g, Stream s, GemmShape shape, void *out, const void *in, const void *const *w, int n_w,
-              const void *bias, int most, double ms_each, double *us)
+/* Everybody left runs `rounds` times in turn, about ms each time; then those over `within` times the best drop out, and all
+ * but `most`. Taking turns keeps clocks and power alike for all. */
+static void heat(Race *race, int rounds, double ms, double within, int most)
+{
+    for (int i = 0; i < race->n; i++) race->r[i].sum = race->r[i].n = 0;
+    for (int round = 0; round < rounds; round++)
+        for (int i = 0; i < race->n; i++) {
+            Runner *r = &race->r[i];
+            double us = time_algo(race, &r->algo, r->us, ms);
+            r->sum += us;
+            r->n += us > 0;
+        }
+    int n = 0;
+    for (int i = 0; i < race->n; i++) {
+        Runner r = race->r[i];
+        r.us = r.n ? r.sum / r.n : 0;
+        int at = n;
+        if (r.n < rounds) continue; /* it failed */
+        for (; at > 0 && race->r[at - 1].us > r.us; at--) race->r[at] = race->r[at - 1];
+        race->r[at] = r;
+        n++;
+    }
+    race->n = MIN(n, most);
+    while (race->n > 1 && race->r[race->n - 1].us > race->r[0].us * within) race->n--;
+}
+
+int gemm_tune(Gemm *g, Stream s, GemmShape shape, const GemmData *data, double *first_us, double *best_us)
 {
     cublasLtMatmulHeuristicResult_t found[SUGGESTIONS];
-    double best[SUGGESTIONS] = { 0 };
-    Plan *p = plan_of(g, &shape);
-    int n = suggest(g, p, found, MIN(most, SUGGESTIONS)), first = -1;
-    for (int round = 0; round < 2; round++)
-        for (int i = 0; i < n; i++) {
-            double t = time_algo(g, s, p, &found[i].algo, out, in, w, n_w, bias, ms_each);
-            if (round == 0 || (t > 0 && t < best[i])) best[i] = t;
-        }
-    for (int i = 0; i < n; i++) {
-        if (us) us[i] = best[i];
-        if (best[i] > 0 && (first < 0 || best[i] < best[first])) first = i;
-    }
-    if (first < 0) return n;
-    p->algo = found[first].algo;
-    p->ok = true;
-    keep_choice(g, &shape, &p->algo, best[first]);
-    return n;
+    Race race = { .g = g, .s = s, .p = plan_of(g, &shape), .data = data };
+    bool heavy = 2.0 * shape.rows * shape.n * shape.k > HEAVY_FLOP;
+    race.n = suggest(g, race.p, found, SUGGESTIONS);
+    int tried = race.n;
+    for (int i = 0; i < race.n; i++) race.r[i].algo = found[i].algo;
+    heat(&race, 1, heavy ? 1 : 0.4, 1.5, SUGGESTIONS);
+    if (race.n == 0) return 0;
+    heat(&race, 2, heavy ? 4 : 1.2, 1.06, 6);
+    if (race.n > 1) heat(&race, heavy ? 5 : 3, heavy ? 10 : 2.5, 1.03, 3);
+    if (race.n == 0) return 0;
+    if (first_us) *first_us = time_algo(&race, &found[0].algo, 0, heavy ? 30 : 5);
+    if (best_us) *best_us = race.r[0].us;
+    race.p->algo = race.r[0].algo;
+    race.p->ok = true;
+    keep_choice(g, &shape, &race.p->algo, race.r[0].us, tried);
+    return tried;
 }

@@ -23,10 +23,17 @@ size_t gemm_workspace_bytes(void);
 bool gemm_run(Gemm *g, Stream s, GemmShape shape, void *out, const void *in, const void *w, const void *bias);
 /* Whether this shape has an algorithm that was chosen by timing. */
 bool gemm_is_tuned(Gemm *g, GemmShape shape);
-/* Times up to `most` algorithms on the stream, over the n_w weights in turn so that caches do not flatter, about ms_each
- * each and two rounds; keeps the best. Waits. us: NULL, or room for the times of all (0: not tried). Writes `out`. */
-int gemm_tune(Gemm *g, Stream s, GemmShape shape, void *out, const void *in, const void *const *w, int n_w,
-              const void *bias, int most, double ms_each, double *us);
+/* What a product is timed on: the n_w weights are taken in turn so that caches do not flatter; out is written. */
+typedef struct {
+    void *out;
+    const void *in, *const *w;
+    int n_w;
+    const void *bias;
+} GemmData;
+/* Times the library's suggestions against each other on the stream, 0.05-0.5 s, and keeps the fastest; other numbers of rows of
+ * the same weight take it over until they have been timed themselves. Waits. Returns how many there were; 0: the library refuses
+ * the shape. first_us, best_us: NULL, or what the library's first suggestion and the chosen one took. */
+int gemm_tune(Gemm *g, Stream s, GemmShape shape, const GemmData *data, double *first_us, double *best_us);
 /* Another way to compute this shape takes so long; whether it is the faster one, as far as both have been timed. */
 void gemm_note_other(Gemm *g, GemmShape shape, double us);
 bool gemm_other_is_faster(Gemm *g, GemmShape shape);

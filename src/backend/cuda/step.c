@@ -12,8 +12,7 @@
 
 #include "backend/cuda/cuda.h"
 
-enum { CAPTURE_AFTER = 2, TUNE_AFTER = 16, FEW_ROWS = 8, TUNE_ALGOS = 8, TUNE_WEIGHTS = 32, FIRST_INTS = 1 << 18 };
-static const double tune_ms = 12;
+enum { CAPTURE_AFTER = 2, TUNE_AFTER = 16, FEW_ROWS = 8, TUNE_WEIGHTS = 32, FIRST_INTS = 1 << 18 };
 
 /* ---- writing down ---- */
 
@@ -556,6 +555,7 @@ static void run_all(Device *d)
     for (int i = 0; i < d->n_commands;) {
         const Command *c = &d->commands[i];
         bool heads = c->kind == C_HEAD_NORM || c->kind == C_ROPE || c->kind == C_KV_STORE;
+        cuda_profile_command(d, c);
         int used = heads ? run_heads(d, c, d->n_commands - i) : 0;
         if (!used) run_one(d, c);
         i += used ? used : 1;
@@ -609,7 +609,8 @@ static bool tune(Device *d)
         any = true;
         for (int j = 0; j < d->n_commands && n < TUNE_WEIGHTS; j++)
             if (d->commands[j].kind == C_LINEAR && same_shape(d->commands[j].w, c->w)) w[n++] = d->commands[j].w->data;
-        gemm_tune(d->gemm, d->stream, shape_of(c), c->out.p, c->in.p, w, n, bias_of(c), TUNE_ALGOS, tune_ms, NULL);
+        GemmData data = { .out = c->out.p, .in = c->in.p, .w = w, .n_w = n, .bias = bias_of(c) };
+        gemm_tune(d->gemm, d->stream, shape_of(c), &data, NULL, NULL);
         if (c->rows <= GEMV_MAX_ROWS) gemm_note_other(d->gemm, shape_of(c), time_gemv(d, c, w, n));
     }
     gemm_save(d->gemm);
@@ -655,6 +656,7 @@ static bool capture(Device *d, Graph *g)
 void cuda_forward_begin(Device *d, const DeviceBatch *b)
 {
     CHECK(!d->in_step);
+    cuda_profile_enter(d);
     d->in_step = true;
     d->batch = b;
     d->n_commands = 0;
@@ -675,15 +677,17 @@ void cuda_forward_end(Device *d)
 {
     CHECK(d->in_step);
     Graph *g = NULL;
+    bool looked = cuda_profile_begin(d, is_decode(d));
     if (d->error == cudaSuccess && d->n_commands && upload(d)) {
         g = graph_of(d, step_key(d));
         if (g && ++g->seen == TUNE_AFTER && tune(d)) drop_graph(g);
-        if (g && is_decode(d) && !g->exec && g->seen >= CAPTURE_AFTER) capture(d, g);
-        if (g && g->exec)
+        if (g && is_decode(d) && !g->exec && !looked && g->seen >= CAPTURE_AFTER) capture(d, g);
+        if (g && g->exec && !looked)
             cuda_ok(d, cudaGraphLaunch(g->exec, d->stream));
         else
             run_all(d);
     }
+    cuda_profile_end(d, d->n_logit == 0);
     d->n_commands = 0;
     d->in_step = false;
     d->batch = NULL;
