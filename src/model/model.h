@@ -25,6 +25,7 @@ typedef struct {
     float dummy_std;      /* of dummy weights; 0: uniform +-1e-3 */
     uint64_t dummy_seed;
     unsigned plan_flags; /* MODEL_NO_...; 0: none */
+    bool profile;        /* for model_profile */
 } ModelOptions;
 
 typedef struct {
@@ -35,6 +36,7 @@ typedef struct {
     uint64_t n_params;
     size_t weight_bytes, kv_bytes, act_bytes, kv_page_bytes; /* on the device */
     int n_pages;
+    double flop_row, flop_logit; /* of products: a row, and in addition a row whose logits are wanted */
 } ModelInfo;
 
 Status model_open(Checkpoint *c, const ModelOptions *o, Model **out, Err *err);
@@ -51,5 +53,7 @@ Status model_sample_wait(Model *m, SampleOut *out, int n, Err *err);
 /* Copies the last forward's logits ([n_logit][n_vocab] f32) out; waits. For tests and perplexity. */
 void model_logits(Model *m, float *out);
 int64_t model_now_ns(Model *m);
+/* Where time went so far, if ModelOptions.profile (or the device's own) is on; zeros otherwise. Any thread. */
+void model_profile(Model *m, DeviceProfile *out);
 
 #endif

@@ -70,7 +70,23 @@ typedef struct {
 
 Status plan_build(const Arch *arch, const ModelConfig *c, const WeightSet *w, PlanOptions o, Arena *a, Plan *out,
                   Err *err);
+/* Arithmetic of a product for one row; 0 of other steps. */
+static inline double plan_flop(const Plan *p, const PlanStep *s)
+{
+    return s->op == OP_LINEAR ? 2.0 * p->regs[s->out].cols * p->regs[s->in].cols : 0;
+}
 /* E_UNSUPPORTED naming the op if the backend lacks one that the plan uses. */
 Status plan_check_ops(const Plan *p, const BackendOps *ops, Err *err);
+
+/* ---- profile.c: where time goes, on backends that do not queue ---- */
+
+typedef struct Profile Profile;
+Profile *profile_new(void);
+void profile_free(Profile *p); /* NULL is fine */
+void profile_begin(Profile *p, const DeviceBatch *b);
+/* A step has run; kv_token_bytes: keys and values of one token in one layer. */
+void profile_step(Profile *p, const Plan *plan, const PlanStep *s, const DeviceBatch *b, double kv_token_bytes);
+void profile_end(Profile *p, bool sampled); /* the pass is over; sampled: the time since the last step was drawing */
+void profile_read(Profile *p, DeviceProfile *out);
 
 #endif

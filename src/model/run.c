@@ -21,7 +21,9 @@ struct Model {
     KvCache *kv;
     int rope_context; /* what scaled ropes are computed for */
     int max_rows, max_logits;
-    int n_logit; /* of the last forward */
+    int n_logit;      /* of the last forward */
+    Profile *profile; /* NULL: nobody asks, or the device keeps its own */
+    bool drawing;     /* the pass is not over before its tokens are drawn */
 };
 
 /* ---- opening ---- */
@@ -60,6 +62,10 @@ static Status build_plan(Model *m, unsigned flags, Err *err)
     if (m->ops) TRY(plan_check_ops(&m->plan, m->ops, err));
     m->info.n_params = m->weights.n_params;
     m->info.act_bytes = m->plan.act_bytes;
+    for (int i = 0; i < m->plan.n_steps; i++) {
+        const PlanStep *s = &m->plan.steps[i];
+        *(s->few ? &m->info.flop_logit : &m->info.flop_row) += plan_flop(&m->plan, s);
+    }
     return OK;
 }
 
@@ -152,6 +158,7 @@ Status model_open(Checkpoint *c, const ModelOptions *o, Model **out, Err *err)
     CHECK(o->ops && o->device);
     Model *m = mem_alloc(sizeof(*m));
     m->arena = arena_new(0);
+    if (o->profile && !o->ops->profile) m->profile = profile_new();
     Status st = open_on_device(m, c, o, err);
     if (st != OK) {
         fail_prefix(err, "%s", load_path(c));
@@ -183,6 +190,7 @@ Status model_plan(Checkpoint *c, const ModelOptions *o, ModelInfo *out, Err *err
 void model_close(Model *m)
 {
     if (!m) return;
+    profile_free(m->profile);
     arena_free(m->arena);
     mem_free(m);
 }
@@ -230,6 +238,20 @@ static void run_step(Model *m, const PlanStep *s, const DeviceBatch *b)
     }
 }
 
+/* The pass ends here, or with model_sample if tokens are drawn. */
+static void run_timed(Model *m, const DeviceBatch *b, int n)
+{
+    double kv_token = (double)m->info.kv_page_bytes / PAGE_TOKENS / m->info.n_layer;
+    if (m->drawing) profile_end(m->profile, false); /* nobody drew */
+    profile_begin(m->profile, b);
+    for (int i = 0; i < n; i++) {
+        run_step(m, &m->plan.steps[i], b);
+        profile_step(m->profile, &m->plan, &m->plan.steps[i], b, kv_token);
+    }
+    m->drawing = b->n_logit > 0;
+    if (!m->drawing) profile_end(m->profile, false);
+}
+
 void model_forward(Model *m, const DeviceBatch *b)
 {
     CHECK(b->n_tok >= 1 && b->n_tok <= m->max_rows);
@@ -237,7 +259,8 @@ void model_forward(Model *m, const DeviceBatch *b)
     m->ops->forward_begin(m->device, b);
     if (!m->ops->replay || !m->ops->replay(m->device, m->plan.steps)) {
         int n = b->n_logit ? m->plan.n_steps : m->plan.n_cut; /* nobody asks: keys and values are all that is wanted */
-        for (int i = 0; i < n; i++) run_step(m, &m->plan.steps[i], b);
+        if (m->profile) run_timed(m, b, n);
+        for (int i = 0; i < n && !m->profile; i++) run_step(m, &m->plan.steps[i], b);
     }
     m->ops->forward_end(m->device);
     m->n_logit = b->n_logit;
@@ -247,6 +270,8 @@ void model_sample(Model *m, const SampleRow *rows, int n)
 {
     CHECK(n >= 1 && n <= m->n_logit);
     m->ops->sample(m->device, reg(m, m->plan.logits, n), rows, n);
+    if (m->profile && m->drawing) profile_end(m->profile, true);
+    m->drawing = false;
 }
 
 Status model_sample_wait(Model *m, SampleOut *out, int n, Err *err)
@@ -262,4 +287,13 @@ void model_logits(Model *m, float *out)
 int64_t model_now_ns(Model *m)
 {
     return m->ops->now_ns ? m->ops->now_ns(m->device) : clock_ns();
+}
+
+void model_profile(Model *m, DeviceProfile *out)
+{
+    *out = (DeviceProfile){ 0 };
+    if (m->profile)
+        profile_read(m->profile, out);
+    else if (m->ops->profile)
+        m->ops->profile(m->device, out);
 }
