@@ -12,14 +12,14 @@
 #include "backend/cpu/linear_kernels.h"
 
 enum {
-    SLAB_BYTES = 64 << 20,     /* weights are cut from mappings of at least this size */
-    CHUNK_MAX = 43 * TILE_MAX, /* rows packed at a time, at most */
-    CHUNK_BYTES = 8 << 20,     /* ... and the room they may take, but for */
-    TILES_MAX = CHUNK_MAX / 4, /* ... in tiles: every instruction set takes 4 tokens or more */
-    CHUNK_MIN = 8 * TILE_MAX,  /* this many */
-    SLICE_BYTES = 128 << 10,   /* of a panel */
-    BLOCK_BYTES = 384 << 10,   /* activations of a token block, one slice */
-    SMALL_PACK = 1 << 11,      /* elements that the owner packs before the others are called */
+    SLAB_BYTES = 64 << 20, /* weights are cut from mappings of at least this size */
+    CHUNK_MAX = 528,       /* rows packed at a time, at most: whole tiles of 4, 12 and 16 */
+    CHUNK_BYTES = 8 << 20, /* ... and the room they may take, but for */
+    CHUNK_MIN = 96,        /* this many */
+    TILES_MAX = CHUNK_MAX / TILE_MIN_MAX,
+    SLICE_BYTES = 128 << 10, /* of a panel */
+    BLOCK_BYTES = 384 << 10, /* activations of a token block, one slice */
+    SMALL_PACK = 1 << 11,    /* elements that the owner packs before the others are called */
     FORMS_MAX = 16,
     LANES = 8, /* partial sums of the plain product */
     COUNTER_PACK = 0,
@@ -41,6 +41,7 @@ struct Weight {
     bool plain;
     int rows, cols;
     int n_bands, n_forms, n_items;
+    int tile_max; /* tokens of a tile: what the kernels of all bands take */
     Band *bands;
     ActForm *forms;
     float *vector;
@@ -53,7 +54,8 @@ typedef struct Slab {
 
 struct Linear {
     CpuIsa isa;
-    const LinearKernels *kernels; /* NULL: plain */
+    bool plain;
+    LinearKernels kernels; /* of isa and all it builds on; unless plain */
     Pool *pool;
     int n_workers;
     Arena *arena; /* Weights and bands */
@@ -64,21 +66,38 @@ struct Linear {
     size_t carry_floats;
 };
 
+/* What an instruction set brings, and what it builds on. */
+typedef struct {
+    const char *name;
+    const LinearKernels *kernels; /* NULL: not in this build; of ISA_PLAIN always */
+    CpuIsa base;                  /* ISA_PLAIN: brings everything itself */
+} Isa;
+
 #if RADISH_X86
-static const LinearKernels *const kernels[ISA_COUNT] = { [ISA_AVX2] = &linear_avx2, [ISA_AVX512] = &linear_avx512 };
+static const Isa isas[ISA_COUNT] = {
+    [ISA_PLAIN] = { "plain", NULL, ISA_PLAIN },
+    [ISA_AVX2] = { "avx2", &linear_avx2, ISA_PLAIN },
+    [ISA_AVX512] = { "avx512", &linear_avx512, ISA_PLAIN },
+    [ISA_AVX512BF16] = { "avx512bf16", &linear_avx512bf16, ISA_AVX512 },
+};
 
 static bool cpu_has(CpuIsa isa)
 {
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
     if (isa == ISA_AVX2 || !avx2) return avx2;
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
-           __builtin_cpu_supports("avx512bf16");
+    bool vnni = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                __builtin_cpu_supports("avx512vnni");
+    return vnni && (isa == ISA_AVX512 || __builtin_cpu_supports("avx512bf16"));
 }
 #else
-static const LinearKernels *const kernels[ISA_COUNT] = { 0 };
+static const Isa isas[ISA_COUNT] = {
+    [ISA_PLAIN] = { "plain", NULL, ISA_PLAIN },
+    [ISA_AVX2] = { "avx2", NULL, ISA_PLAIN },
+    [ISA_AVX512] = { "avx512", NULL, ISA_PLAIN },
+    [ISA_AVX512BF16] = { "avx512bf16", NULL, ISA_PLAIN },
+};
 
 static bool cpu_has(CpuIsa isa)
 {
@@ -86,9 +105,14 @@ static bool cpu_has(CpuIsa isa)
 }
 #endif
 
+const char *linear_isa_name(CpuIsa isa)
+{
+    return isas[isa].name;
+}
+
 bool linear_isa_ok(CpuIsa isa)
 {
-    return isa == ISA_PLAIN || (kernels[isa] && cpu_has(isa));
+    return isa == ISA_PLAIN || (isas[isa].kernels && cpu_has(isa));
 }
 
 CpuIsa linear_isa_best(void)
@@ -98,6 +122,22 @@ CpuIsa linear_isa_best(void)
     return (CpuIsa)isa;
 }
 
+/* Lays the kernels of isa over those of its base. */
+static void kernels_init(LinearKernels *k, CpuIsa isa)
+{
+    const LinearKernels *own = isas[isa].kernels;
+    if (isas[isa].base != ISA_PLAIN) kernels_init(k, isas[isa].base);
+    k->pair_act = own->pair_act;
+    for (int i = 0; i < ACT_COUNT; i++) {
+        if (own->pack[i]) k->pack[i] = own->pack[i];
+    }
+    for (int i = 0; i < PANEL_COUNT; i++) {
+        for (int n = 1; n <= TILE_MAX; n++) {
+            if (own->tile[i][n]) k->tile[i][n] = own->tile[i][n];
+        }
+    }
+}
+
 /* ---- memory ---- */
 
 Linear *linear_new(CpuIsa isa, Pool *pool)
@@ -105,7 +145,8 @@ Linear *linear_new(CpuIsa isa, Pool *pool)
     CHECK(linear_isa_ok(isa));
     Linear *l = mem_alloc(sizeof *l);
     l->isa = isa;
-    l->kernels = kernels[isa];
+    l->plain = isa == ISA_PLAIN;
+    if (!l->plain) kernels_init(&l->kernels, isa);
     l->pool = pool;
     l->n_workers = pool ? pool_size(pool) : 1;
     l->arena = arena_new(0);
@@ -154,15 +195,18 @@ static void *take(Linear *l, size_t n)
     return p;
 }
 
+/* Bytes of n_tok tokens, columns [0, cols); cols: whole blocks, or all. */
+static size_t act_size(const Weight *w, int form, int n_tok, int cols)
+{
+    int per_block = act_cols(w->forms[form].kind);
+    return (size_t)act_bytes(&w->forms[form]) * (size_t)n_tok * (size_t)((cols + per_block - 1) / per_block);
+}
+
 /* Bytes that one row of activations takes in all forms of a weight. */
 static size_t row_room(const Weight *w)
 {
     size_t n = 0;
-    for (int i = 0; i < w->n_forms; i++) {
-        size_t per_block = (size_t)act_bytes(&w->forms[i]);
-        int cols = w->forms[i].kind == ACT_INT8 ? BLOCK_COLS : w->forms[i].kind == ACT_BF16 ? 2 : 1;
-        n += (size_t)((w->cols + cols - 1) / cols) * per_block;
-    }
+    for (int i = 0; i < w->n_forms; i++) n += act_size(w, i, 1, w->cols);
     return n;
 }
 
@@ -170,7 +214,7 @@ static size_t row_room(const Weight *w)
 static int chunk_rows(const Weight *w)
 {
     size_t rows = CHUNK_BYTES / MAX(row_room(w), (size_t)1);
-    return (int)MIN(MAX(rows, (size_t)CHUNK_MIN), (size_t)CHUNK_MAX) / TILE_MAX * TILE_MAX;
+    return (int)MIN(MAX(rows, (size_t)CHUNK_MIN), (size_t)CHUNK_MAX) / w->tile_max * w->tile_max;
 }
 
 /* Makes room for products with w. */
@@ -183,7 +227,7 @@ static void reserve(Linear *l, const Weight *w)
         l->carry = mem_map((size_t)l->n_workers * floats * sizeof(float));
         l->carry_floats = floats;
     }
-    size_t room = l->kernels ? (size_t)chunk_rows(w) * row_room(w) : 0;
+    size_t room = l->plain ? 0 : (size_t)chunk_rows(w) * row_room(w);
     if (room > l->room_size) {
         mem_unmap(l->room, l->room_size);
         l->room = mem_map(room);
@@ -337,7 +381,7 @@ static void pack_worker(void *arg, int worker, int n_workers)
 
 static void pack_band(Linear *l, const WeightBand *from, Band *to)
 {
-    Packing p = { from, to, l->pool, !l->kernels };
+    Packing p = { from, to, l->pool, l->plain };
     if (!l->pool) {
         pack_worker(&p, 0, 1);
         return;
@@ -345,14 +389,26 @@ static void pack_band(Linear *l, const WeightBand *from, Band *to)
     pool_share(l->pool, pack_worker, &p);
 }
 
-static int find_form(Weight *w, ActForm f)
+/* How a panel wants its activations. */
+static int find_form(const Linear *l, Weight *w, PanelKind k)
 {
+    const PanelInfo *p = panel_info(k);
+    ActKind act = k == PANEL_BF16 ? l->kernels.pair_act : p->act;
+    ActForm f = { act, p->has_min ? 0 : p->offset, p->scale == SCALE_K16, p->has_min };
     for (int i = 0; i < w->n_forms; i++) {
         const ActForm *g = &w->forms[i];
         if (g->kind == f.kind && g->offset == f.offset && g->halves == f.halves && g->sums == f.sums) return i;
     }
     w->forms[w->n_forms] = f;
     return w->n_forms++;
+}
+
+/* Tokens that a tile may have. */
+static int tile_max(const Linear *l, PanelKind k)
+{
+    int n = 1; /* plain: unused */
+    while (n < TILE_MAX && l->kernels.tile[k][n + 1]) n++;
+    return n;
 }
 
 static void add_band(Linear *l, Weight *w, const WeightBand *from)
@@ -366,7 +422,8 @@ static void add_band(Linear *l, Weight *w, const WeightBand *from)
     to->row0 = w->rows;
     to->n_items = (from->rows + per_item - 1) / per_item;
     to->item0 = w->n_items;
-    to->form = find_form(w, act_form(p));
+    to->form = find_form(l, w, to->kind);
+    w->tile_max = MIN(w->tile_max, tile_max(l, to->kind));
     size_t row = row_bytes(from->dtype, from->cols);
     to->item_bytes = w->plain ? row * (size_t)per_item : panel_at(p, panel_blocks(p, from->cols));
     to->data = take(l, w->plain ? row * (size_t)from->rows : to->item_bytes * (size_t)to->n_items);
@@ -406,7 +463,7 @@ Status linear_weight(Linear *l, WeightUse use, const WeightBand *bands, int n_ba
     CHECK(n_bands >= 1);
     Weight *w = ARENA_NEW(l->arena, Weight, 1);
     w->use = use;
-    w->plain = !l->kernels;
+    w->plain = l->plain;
     *out = w;
     if (use == WEIGHT_VECTOR) return make_vector(l, w, bands, n_bands, err);
     for (int i = 0; i < n_bands; i++) {
@@ -414,6 +471,7 @@ Status linear_weight(Linear *l, WeightUse use, const WeightBand *bands, int n_ba
         TRY(check_heads(bands[i].rows, bands[i].rope_heads, err));
     }
     w->cols = bands[0].cols;
+    w->tile_max = TILE_MAX;
     w->bands = ARENA_NEW(l->arena, Band, (size_t)n_bands);
     w->forms = ARENA_NEW(l->arena, ActForm, (size_t)n_bands);
     for (int i = 0; i < n_bands; i++) add_band(l, w, &bands[i]);
@@ -494,30 +552,18 @@ static void plain_item(const Product *p, const Band *b, int item, float *row)
 
 /* ---- tiles ---- */
 
-static size_t act_block_bytes(const Product *p, int form, int n_tok)
-{
-    return (size_t)act_bytes(&p->w->forms[form]) * (size_t)n_tok;
-}
-
-static int form_blocks(const Product *p, int form)
-{
-    ActKind k = p->w->forms[form].kind;
-    int cols = k == ACT_INT8 ? BLOCK_COLS : k == ACT_BF16 ? 2 : 1;
-    return (p->w->cols + cols - 1) / cols;
-}
-
 static uint8_t *tile_act(const Product *p, int form, int tile)
 {
-    size_t before = act_block_bytes(p, form, p->begin[tile]) * (size_t)form_blocks(p, form);
-    return p->l->room + p->form_at[form] + before;
+    return p->l->room + p->form_at[form] + act_size(p->w, form, p->begin[tile], p->w->cols);
 }
 
 static void pack_tile(const Product *p, int i)
 {
     int form = i / p->n_tiles, tile = i % p->n_tiles, begin = p->begin[tile];
     const float *in = p->io->in + (size_t)(p->row0 + begin) * p->io->in_stride;
-    p->l->kernels->pack(&p->w->forms[form], in, p->io->in_stride, p->begin[tile + 1] - begin, p->w->cols,
-                        tile_act(p, form, tile));
+    const ActForm *f = &p->w->forms[form];
+    p->l->kernels.pack[f->kind](f, in, p->io->in_stride, p->begin[tile + 1] - begin, p->w->cols,
+                                tile_act(p, form, tile));
 }
 
 /* Blocks of a panel that are worked on at a time. */
@@ -546,10 +592,10 @@ static void panel_item(const Product *p, const Band *b, int panel, int block, fl
         for (int tile = first_tile; tile < end_tile; tile++) {
             int begin = p->begin[tile], n_tok = p->begin[tile + 1] - begin;
             t.fetch = tile == first_tile;
-            t.act = tile_act(p, b->form, tile) + act_block_bytes(p, b->form, n_tok) * (size_t)at;
+            t.act = tile_act(p, b->form, tile) + act_size(p->w, b->form, n_tok, at * info->cols);
             t.carry = carry + (size_t)(begin - p->begin[first_tile]) * (size_t)info->rows;
             t.out = p->io->out + (size_t)(p->row0 + begin) * p->io->out_stride + row;
-            p->l->kernels->tile[b->kind][n_tok](&t);
+            p->l->kernels.tile[b->kind][n_tok](&t);
         }
     }
 }
@@ -632,19 +678,19 @@ static void run_chunk(Product *p)
 static void plan_chunk(Product *p)
 {
     const Weight *w = p->w;
-    int most = p->l->kernels->tile_max;
+    int most = w->tile_max;
     p->n_tiles = (p->n_rows + most - 1) / most;
     CHECK(p->n_tiles > 0);
     for (int i = 0; i <= p->n_tiles; i++) p->begin[i] = p->n_rows * i / p->n_tiles;
     size_t at = 0, per_row = 1;
     for (int i = 0; i < w->n_forms; i++) {
         p->form_at[i] = at;
-        at += (size_t)form_blocks(p, i) * act_block_bytes(p, i, p->n_rows);
+        at += act_size(w, i, p->n_rows, w->cols);
     }
     for (int i = 0; i < w->n_bands; i++) {
         const PanelInfo *info = panel_info(w->bands[i].kind);
-        int n = MIN(slice_blocks(info), panel_blocks(info, w->cols));
-        per_row = MAX(per_row, (size_t)n * (size_t)act_bytes(&w->forms[w->bands[i].form]));
+        int cols = MIN(slice_blocks(info) * info->cols, w->cols);
+        per_row = MAX(per_row, act_size(w, w->bands[i].form, 1, cols));
     }
     size_t tiles = BLOCK_BYTES / (per_row * (size_t)most);
     p->tiles_per_block = (int)MAX((size_t)1, MIN(tiles, (size_t)p->n_tiles));

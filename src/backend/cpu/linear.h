@@ -8,8 +8,8 @@
  * The rule that everything here obeys: the result for one row of `in`, bit for bit, depends on that row, the weight and
  * the instruction set alone: not on how many rows the call has, nor on the number of threads.
  *
- * Fast paths round activations: quantised weights take them as int8 with one f32 scale per 32 columns, bf16 weights as
- * bf16; f16 and f32 weights take them as they are.
+ * Fast paths round activations: quantised weights take them as int8 with one f32 scale per 32 columns, bf16 weights as bf16
+ * where the CPU has products of bf16; else bf16, f16 and f32 weights take them as they are.
  *
  * Thread: the device's owner (the pool's workers help inside a call). */
 #ifndef BACKEND_CPU_LINEAR_H
@@ -22,11 +22,13 @@
 typedef enum {
     ISA_PLAIN,  /* plain C; the definition */
     ISA_AVX2,   /* avx2, fma, f16c */
-    ISA_AVX512, /* avx512 f bw vl dq vnni vbmi bf16 */
+    ISA_AVX512, /* avx512 f bw vl dq vnni: Cascade Lake and Ice Lake on */
+    ISA_AVX512BF16,
     ISA_COUNT
 } CpuIsa;
 
-bool linear_isa_ok(CpuIsa isa); /* compiled in, and this CPU has it */
+const char *linear_isa_name(CpuIsa isa); /* "plain", "avx2" ... */
+bool linear_isa_ok(CpuIsa isa);          /* compiled in, and this CPU has it */
 CpuIsa linear_isa_best(void);
 
 typedef struct Linear Linear; /* owns the weights, and the room for rounded activations */

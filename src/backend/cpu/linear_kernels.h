@@ -1,9 +1,9 @@
 /* linear_kernels.h - what a fast instruction set offers to linear.c: packing of activations and products of tiles.
  *
- * A tile is one panel of weights (panel.h) and 1 to tile_max tokens. Its activations are packed first, block of columns
+ * A tile is one panel of weights (panel.h) and a few tokens. Its activations are packed first, block of columns
  * after block, the tokens of the tile side by side, so that a kernel reads one stream with constant distances:
- *     ACT_F32   per column          [token] f32
- *     ACT_BF16  per 2 columns       [token][2] bf16 (odd cols: the last is 0)
+ *     ACT_F32   per 2 columns       [column][token] f32 (odd cols: the last column is 0)
+ *     ACT_BF16  per 2 columns       [token][2] bf16 (the same)
  *     ACT_INT8  per 32 columns      [token][32] i8 a, [token] f32 d, [token] x, and if halves: [token] x2
  *               where x is the i32 -offset * sum(a), or if sums the f32 d * sum(a); if halves, of the first 16 columns,
  *               and x2 of the others
@@ -15,7 +15,7 @@
  *     SCALE_K16             acc = fma(fma(i1, scale1, i0 * scale0), d, acc)
  *     has_min               acc = fma(min, x, acc), K16: for both halves in turn
  * scale = d * sc and min = -(dmin * mn) of K-quants are f32 products. Every instruction set does exactly this, so their
- * results are equal bit for bit; floats: acc = fma(w, x, acc) column after column. */
+ * results are equal bit for bit; floats on ACT_F32: acc = fma(w, x, acc) column after column. */
 #ifndef BACKEND_CPU_LINEAR_KERNELS_H
 #define BACKEND_CPU_LINEAR_KERNELS_H
 
@@ -45,7 +45,8 @@
 #endif
 
 enum {
-    TILE_MAX = 12,
+    TILE_MAX = 16,     /* tokens, of any instruction set */
+    TILE_MIN_MAX = 4,  /* every one takes at least so many */
     FETCH_AHEAD = 4096 /* of weights: with several tokens a tile computes so long that loads alone run too close */
 };
 
@@ -55,15 +56,16 @@ typedef struct {
     bool halves, sums;
 } ActForm;
 
-static inline ActForm act_form(const PanelInfo *p)
+/* Columns of a block of packed activations. */
+static inline int act_cols(ActKind k)
 {
-    return (ActForm){ p->act, p->has_min ? 0 : p->offset, p->scale == SCALE_K16, p->has_min };
+    return k == ACT_INT8 ? BLOCK_COLS : 2;
 }
 
-/* Bytes of one token in one block. */
+/* Bytes of one token in such a block. */
 static inline int act_bytes(const ActForm *f)
 {
-    return f->kind == ACT_INT8 ? BLOCK_COLS + (f->halves ? 12 : 8) : 4;
+    return f->kind == ACT_INT8 ? BLOCK_COLS + (f->halves ? 12 : 8) : f->kind == ACT_BF16 ? 4 : 8;
 }
 
 typedef struct {
@@ -81,13 +83,39 @@ typedef struct {
 } Tile;
 
 typedef void (*TileFn)(const Tile *t);
+typedef void (*PackFn)(const ActForm *f, const float *in, size_t in_stride, int n_tok, int cols, uint8_t *out);
 
+/* What an instruction set lacks here (NULL), linear.c takes from the one that it builds on. */
 typedef struct {
-    int tile_max; /* tokens, <= TILE_MAX */
-    void (*pack)(const ActForm *f, const float *in, size_t in_stride, int n_tok, int cols, uint8_t *out);
-    TileFn tile[PANEL_COUNT][TILE_MAX + 1]; /* [kind][tokens] */
+    ActKind pair_act; /* how panels with pairs of columns (bf16) want their activations */
+    PackFn pack[ACT_COUNT];
+    TileFn tile[PANEL_COUNT][TILE_MAX + 1]; /* [kind][tokens]: 1 up to some number without a gap */
 } LinearKernels;
 
-extern const LinearKernels linear_avx2, linear_avx512;
+/* The numbers of panel.c's table as constants for the kernels. */
+typedef struct {
+    int bits;
+    bool codebook, has_min, offset;
+    ScaleKind scale;
+    int unit_blocks, header, block, act; /* act: bytes of a token in a block */
+} Form;
+
+/* clang-format off */
+#define INT8_FORMATS(X)                                          \
+    X(Q4_0,   4, false, false, true,  SCALE_F16, 2, 64,  256, 40) \
+    X(Q4_1,   4, false, true,  false, SCALE_F16, 2, 128, 256, 40) \
+    X(Q5_0,   5, false, false, true,  SCALE_F16, 2, 64,  320, 40) \
+    X(Q5_1,   5, false, true,  false, SCALE_F16, 2, 128, 320, 40) \
+    X(Q8_0,   8, false, false, true,  SCALE_F16, 2, 64,  512, 40) \
+    X(IQ4_NL, 4, true,  false, true,  SCALE_F16, 2, 64,  256, 40) \
+    X(Q4_K,   4, false, true,  false, SCALE_K32, 8, 320, 256, 40) \
+    X(Q5_K,   5, false, true,  false, SCALE_K32, 8, 320, 320, 40) \
+    X(IQ4_XS, 4, true,  false, true,  SCALE_K32, 8, 192, 256, 40) \
+    X(Q6_K,   6, false, false, true,  SCALE_K16, 8, 320, 384, 44) \
+    X(Q3_K,   3, false, false, true,  SCALE_K16, 8, 320, 192, 44) \
+    X(Q2_K,   2, false, true,  false, SCALE_K16, 8, 320, 128, 44)
+/* clang-format on */
+
+extern const LinearKernels linear_avx2, linear_avx512, linear_avx512bf16;
 
 #endif

@@ -18,7 +18,7 @@ enum { GROUPS = 8 }; /* words of 4 columns in a block of 32 */
 static const PanelInfo kinds[PANEL_COUNT] = {
     [PANEL_F32]    = { DT_F32,  ACT_F32,  .rows = PANEL_ROWS_FLOAT, .cols = 1, .unit_blocks = 1, .block = 128 },
     [PANEL_F16]    = { DT_F16,  ACT_F32,  .rows = PANEL_ROWS_FLOAT, .cols = 1, .unit_blocks = 1, .block = 64 },
-    [PANEL_BF16]   = { DT_BF16, ACT_BF16, .rows = PANEL_ROWS_FLOAT, .cols = 2, .unit_blocks = 1, .block = 128 },
+    [PANEL_BF16]   = { DT_BF16, ACT_F32,  .rows = PANEL_ROWS_FLOAT, .cols = 2, .unit_blocks = 1, .block = 128 },
     [PANEL_Q4_0]   = { DT_Q4_0,   INT8_BLOCK(4), F16_BLOCKS(false), .offset = 8 },
     [PANEL_Q4_1]   = { DT_Q4_1,   INT8_BLOCK(4), F16_BLOCKS(true) },
     [PANEL_Q5_0]   = { DT_Q5_0,   INT8_BLOCK(5), F16_BLOCKS(false), .offset = 16 },

@@ -51,7 +51,8 @@ typedef enum { SCALE_NONE, SCALE_F16, SCALE_K32, SCALE_K16 } ScaleKind;
 typedef enum {
     ACT_F32,
     ACT_BF16,
-    ACT_INT8 /* with the sums that `offset`, `has_min` and `scale` call for: see act_form */
+    ACT_INT8, /* with the sums that `offset`, `has_min` and `scale` call for: see linear.c */
+    ACT_COUNT
 } ActKind;
 
 enum {
@@ -64,7 +65,7 @@ enum {
 
 typedef struct {
     DType dtype;
-    ActKind act;
+    ActKind act;   /* of bf16 that of the kernels, see LinearKernels */
     int rows;      /* side by side */
     int cols;      /* of a block: 1, 2 (bf16) or 32 */
     int bits;      /* 2 to 6, 8; 0 for floats */
