@@ -2,7 +2,7 @@
 """Write unicode.tab.c: the character classes that tokenizers ask for, from Unicode 16.0.
 
 Usage: gen_unicode.py > unicode.tab.c      (needs unicodedata2==16.0.0 for categories; regex for scripts and Alphabetic;
-tokenizers 0.23, whose BERT parts use older tables of their own: what those say is asked of the library itself)
+tokenizers 0.23, whose BERT parts and UnicodeScripts use older tables: what those say is asked of the library itself)
 
 Unicode 16.0 is what the regex engine of Hugging Face `tokenizers` 0.20 to 0.23 knows, checked over every code point; a
 newer table would cut newly assigned letters differently from what models were trained with.
@@ -26,6 +26,7 @@ PUNCTUATION = pre_tokenizers.Punctuation()
 CLEAN = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False)
 ACCENTS = normalizers.BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False)
 MARKS = normalizers.StripAccents()
+SCRIPTS = pre_tokenizers.UnicodeScripts()
 
 
 def bits(cp):
@@ -38,6 +39,27 @@ def bits(cp):
              cat in ("Lm", "Lo"), cp in SPACES, assigned and HAN.match(char), word, cat == "Mn", cat[0] == "C", cat == "Nd", len(PUNCTUATION.pre_tokenize_str(f"a{char}b")) == 3,
              CLEAN.normalize_str(f"a{char}b") == "ab", ACCENTS.normalize_str(char) == "", MARKS.normalize_str(char) == ""]
     return sum(1 << i for i, f in enumerate(flags) if f)
+
+
+def apart(a, b):
+    """Whether the library's UnicodeScripts cuts between two characters."""
+    return len(SCRIPTS.pre_tokenize_str(a + b)) == 2
+
+
+def scripts():
+    """Where the script changes: first code point << 8 | number of the script, 0 for characters that go with any."""
+    known, changes, now = [], [], 0
+    for cp in range(0x110000):
+        char = chr(cp)
+        if 0xD800 <= cp < 0xE000 or not (apart("a", char) or apart("\u03b1", char)):
+            now = 0
+        elif now == 0 or apart(known[now - 1], char):
+            now = next((i for i, other in enumerate(known, 1) if not apart(other, char)), len(known) + 1)
+            known += [char] if now > len(known) else []
+        if not changes or changes[-1] & 255 != now:
+            changes.append(cp << 8 | now)
+    assert len(known) < 256
+    return changes
 
 
 def rows(values, width, form):
@@ -66,6 +88,7 @@ def main():
                 news[-1][1] = cp
             else:
                 news.append([cp, cp])
+    changes = scripts()
     out = ["/* unicode.tab.c - made by gen_unicode.py from Unicode 16.0; do not edit. */", "/* clang-format off */",
            '#include "tok/unicode.h"', "",
            "const uint32_t uni_ascii[128] = {", *rows(words[:128], 16, "0x%05x"), "};",
@@ -73,7 +96,9 @@ def main():
            f"const uint16_t uni_index[{len(index)}] = {{", *rows(index, 24, "%d"), "};",
            f"const uint8_t uni_blocks[{len(flat)}] = {{", *rows(flat, 32, "%d"), "};",
            f"const size_t uni_n_news = {len(news)};",
-           f"const uint32_t uni_news[{len(news)}][2] = {{", *rows(["{0x%x, 0x%x}" % (a, b) for a, b in news], 8, "%s"), "};"]
+           f"const uint32_t uni_news[{len(news)}][2] = {{", *rows(["{0x%x, 0x%x}" % (a, b) for a, b in news], 8, "%s"), "};",
+           f"const size_t uni_n_scripts = {len(changes)};",
+           f"const uint32_t uni_scripts[{len(changes)}] = {{", *rows(changes, 16, "0x%x"), "};"]
     sys.stdout.write("\n".join(out) + "\n")
 
 

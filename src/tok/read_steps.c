@@ -258,6 +258,12 @@ static Status split_fixed(const json_t *j, Tokenizer *t, Err *err)
     return add_split(t, (SplitStep){ .kind = SPLIT_FIXED, .length = (size_t)length }, err);
 }
 
+static Status split_scripts(const json_t *j, Tokenizer *t, Err *err)
+{
+    (void)j;
+    return add_split(t, (SplitStep){ .kind = SPLIT_SCRIPTS }, err);
+}
+
 static const Reader split_readers[] = {
     { "Split", split_split },
     { "ByteLevel", split_bytes },
@@ -269,6 +275,7 @@ static const Reader split_readers[] = {
     { "BertPreTokenizer", split_bert },
     { "CharDelimiterSplit", split_delimiter },
     { "FixedLength", split_fixed },
+    { "UnicodeScripts", split_scripts },
     { NULL, NULL },
 };
 

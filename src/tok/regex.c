@@ -147,10 +147,11 @@ bool regex_next(const Regex *r, Str text, size_t from, size_t *start, size_t *en
         rc =
             pcre2_match(r->code, (PCRE2_SPTR)text.p, text.n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, r->context);
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(data);
-    if (rc > 0) {
+    bool found = rc >= 0; /* 0: found, but there are groups beside the match */
+    if (found) {
         *start = at[0];
         *end = MAX(at[0], at[1]);
     }
     pcre2_match_data_free(data);
-    return rc > 0;
+    return found;
 }

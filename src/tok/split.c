@@ -75,11 +75,10 @@ typedef struct {
     bool match, any;
 } Part;
 
-/* Takes the next part; gives away what can no longer grow. */
+/* Takes the next part; gives away what can no longer grow. An empty match is a part too: it cuts, and joins. */
 static void behave(const Sink *to, Str s, Behavior behavior, Part *held, Part part)
 {
     bool join = false;
-    if (part.start == part.end) return;
     if (held->any) {
         if (behavior == CONTIGUOUS) join = held->match == part.match;
         if (behavior == MERGED_PREVIOUS) join = part.match && !held->match;
@@ -95,18 +94,28 @@ static void behave(const Sink *to, Str s, Behavior behavior, Part *held, Part pa
     held->any = true;
 }
 
+/* The next match at or after from: false if none. One that is empty and stands at the end of the last match is none. */
+static bool next_match(const SplitStep *step, Str s, size_t from, size_t last_end, size_t *start, size_t *end)
+{
+    while (from <= s.n && find(step, s, from, start, end)) {
+        if (*end > *start || *end != last_end) return true;
+        size_t len = 1;
+        if (*end < s.n) (void)uni_get(s.p + *end, &len);
+        from = *end + len;
+    }
+    return false;
+}
+
 static void split_matches(const Sink *to, const SplitStep *step, Str s)
 {
     Part held = { 0 };
-    size_t at = 0, from = 0, start, end;
-    while (from <= s.n && find(step, s, from, &start, &end)) {
-        from = end > start ? end : end + 1; /* an empty match cuts nothing */
-        if (end == start) continue;
-        behave(to, s, step->behavior, &held, (Part){ .start = at, .end = start, .match = step->invert });
+    size_t at = 0, start, end;
+    for (size_t last = SIZE_MAX; next_match(step, s, at, last, &start, &end); at = last = end) {
+        if (start > at)
+            behave(to, s, step->behavior, &held, (Part){ .start = at, .end = start, .match = step->invert });
         behave(to, s, step->behavior, &held, (Part){ .start = start, .end = end, .match = !step->invert });
-        at = end;
     }
-    behave(to, s, step->behavior, &held, (Part){ .start = at, .end = s.n, .match = step->invert });
+    if (at < s.n) behave(to, s, step->behavior, &held, (Part){ .start = at, .end = s.n, .match = step->invert });
     if (held.any && !(step->behavior == REMOVED && held.match)) emit(to, s, held.start, held.end);
 }
 
@@ -125,6 +134,36 @@ static void split_fixed(const Sink *to, const SplitStep *step, Str s)
         count++;
     }
     emit(to, s, start, s.n);
+}
+
+/* The number of a character's script. */
+static unsigned script_of(uint32_t cp)
+{
+    size_t low = 0, high = uni_n_scripts;
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+        if (uni_scripts[middle] >> 8 <= cp)
+            low = middle;
+        else
+            high = middle;
+    }
+    return uni_scripts[low] & 255;
+}
+
+/* Cuts where the script changes. Characters that go with any script stay with what is before them; at the start of the
+ * text they are lost, as they are in the reference. */
+static void split_scripts(const Sink *to, Str s)
+{
+    unsigned last = 0;
+    size_t start = 0;
+    for (size_t i = 0, len; i < s.n; i += len) {
+        unsigned script = script_of(uni_get(s.p + i, &len));
+        if (script == 0 || script == last) continue;
+        if (last) emit(to, s, start, i);
+        start = i;
+        last = script;
+    }
+    if (last) emit(to, s, start, s.n);
 }
 
 static void split_metaspace(const Sink *to, const SplitStep *step, Str s, Buf *tmp)
@@ -216,6 +255,8 @@ static void stage(Enc *e, int k, Str s, bool at_start, bool mapped)
         split_metaspace(&to, step, s, &e->s->piece[k]);
     else if (step->kind == SPLIT_FIXED)
         split_fixed(&to, step, s);
+    else if (step->kind == SPLIT_SCRIPTS)
+        split_scripts(&to, s);
     else
         split_matches(&to, step, s);
 }

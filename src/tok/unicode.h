@@ -36,6 +36,11 @@ extern const uint8_t uni_blocks[];
 extern const size_t uni_n_news;
 extern const uint32_t uni_news[][2];
 
+/* Where the script changes, as the reference's UnicodeScripts sees it: first code point << 8 | number of the script; 0:
+ * goes with any script. */
+extern const size_t uni_n_scripts;
+extern const uint32_t uni_scripts[];
+
 static inline unsigned uni_class(uint32_t cp)
 {
     return uni_classes[uni_blocks[uni_index[cp >> 7] * 128u + (cp & 127)]];
