@@ -4,7 +4,12 @@
  * A name that is not here is refused: a wrong split gives wrong ids and no error. */
 #include "tok/parts.h"
 
-enum { NFC = 1, WHOLE = 2, BOS = 4 };
+enum {
+    NFC = 1,
+    WHOLE = 2, /* a piece that is a token stays whole */
+    BOS = 4,
+    CHARS = 8 /* pieces are text with U+2581 for a space, as SentencePiece writes it, and bytes are <0xNN> */
+};
 
 typedef struct {
     ScanFn scan[3];       /* splits, each on the pieces of the one before */
@@ -13,6 +18,7 @@ typedef struct {
     const char *names; /* separated by spaces */
 } Family;
 
+#define TAIL  "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define BLOOM " ?[^(\\s|.,!?\xE2\x80\xA6\xE3\x80\x82\xEF\xBC\x8C\xE3\x80\x81\xE0\xA5\xA4\xDB\x94\xD8\x8C)]+"
 
 /* clang-format off */
@@ -21,19 +27,40 @@ static const Family families[] = {
       "gpt-2 gpt2 phi-2 jina-es jina-de jina-v1-en jina-v2-es jina-v2-de jina-v2-code a.x-4.0 mellum modern-bert exaone4 mpt olmo "
       "roberta-bpe gigachat whisper jais trillion granite-docling" },
     { { scan_digits_gpt2 }, { 0 }, 0, "smollm starcoder refact codeshell exaone minerva-7b minerva mellum2" },
-    { { scan_digits_gpt2 }, { 0 }, NFC, "command-r cohere2_moe" },
-    { { scan_llama3 }, { 0 }, WHOLE | BOS, "llama3 llama-v3 llama-bpe falcon3 falcon-h1 lfm2 midm-2.0 laguna jina-v5-nano" },
-    { { scan_llama3 }, { 0 }, 0, "dbrx smaug-bpe chatglm-bpe glm4 phi-4" },
+    { { scan_digits_gpt2 }, { 0 }, NFC, "command-r" },
+    { { scan_llama3 }, { 0 }, WHOLE | BOS, "llama3 llama-v3 llama-bpe falcon3 falcon-h1 lfm2 midm-2.0 jina-v5-nano" },
+    { { scan_llama3 }, { 0 }, 0, "dbrx smaug-bpe chatglm-bpe phi-4" },
+    { { scan_llama3 }, { 0 }, WHOLE, "glm4 glm5" },
+    { { scan_numbers3, scan_llama3 }, { 0 }, WHOLE, "minicpm5" },
     { { scan_qwen2 }, { 0 }, NFC, "qwen2 deepseek-r1-qwen stablelm2 megrez kormo openpangu f2llmv2" },
     { { scan_qwen2 }, { 0 }, 0, "hunyuan solar-open grok-2 bailingmoe bailingmoe2 llada-moe" },
     { { scan_qwen35 }, { 0 }, NFC, "qwen35 qwen3.5" },
-    { { scan_o200k }, { 0 }, 0, "gpt-4o llama4 kanana2 minimax-m2 o200k gpt-oss" },
+    { { scan_o200k }, { 0 }, 0, "gpt-4o llama4 kanana2 minimax-m2 o200k gpt-oss talkie" },
+    { { scan_o200k }, { 0 }, WHOLE, "granite-embed-multi-97m" },
     { { scan_tekken }, { 0 }, WHOLE | BOS, "tekken pixtral" },
-    { { scan_numbers3, scan_cjk, scan_deepseek3 }, { 0 }, 0, "deepseek-v3 deepseek-r1 hunyuan-dense joyai-llm" },
+    { { scan_numbers3, scan_cjk, scan_deepseek3 }, { 0 }, 0, "deepseek-v3 deepseek-r1 hunyuan-dense joyai-llm hy_v4" },
     { { scan_kimi }, { 0 }, 0, "kimi-k2" },
     { { 0 }, { BLOOM }, 0, "bloom poro-chat gpt3-finnish" },
     { { 0 }, { BLOOM, "\\p{N}" }, 0, "viking" },
-    { { 0 }, { "\\d{1,3}(?=(?:\\d{3})*\\b)", "@o200k" }, 0, "tiny_aya" },
+    { { 0 }, { "\\d{1,3}(?=(?:\\d{3})*\\b)", "@o200k" }, 0, "tiny_aya cohere2moe" },
+    { { 0 }, { 0 }, CHARS, "gemma4 granite-embed-multi-311m sarvam-moe" },
+    { { 0 }, { "[^\\n]+|\\n+", "@qwen2" }, 0, "laguna" },
+    { { 0 }, { "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" TAIL }, 0, "ufakzeka" },
+    { { 0 }, { "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
+               "\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|\\s{64}(?!\\S)|\\s{32}(?!\\S)|\\s{16}(?!\\S)|\\s{8}(?!\\S)|\\s{4}(?!\\S)|"
+               "\\s{1,2}(?!\\S)|\\s{1}" }, 0, "jais-2" },
+    { { 0 }, { "\\p{N}+", "(?=(\\d{3})+(?!\\d))" }, 0, "superbpe" },
+    { { scan_numbers3, scan_cjk },
+      { "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+|[\\r\\n]|"
+        "\\s+(?!\\S)|\\s+", "\\p{N}" }, 0, "spark2_5" },
+    { { 0 }, { "[\\x{ac00}-\\x{d7a3}\\x{3131}-\\x{318e}]+|[\\x{ff01}\\x{2026}\\x{201c}\\x{201d}\\x{2018}\\x{2019}\\x{2014}\\x{ff1a}"
+               "\\x{ff1b}\\x{ff0c}\\x{3001}-\\x{303f}\\x{fe30}-\\x{fe4f}]+|[\\x{3105}-\\x{312f}]+|"
+               "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+", "@youtu" }, WHOLE, "youtu" },
+    /* The range from U+8C48 was surely meant to start at U+F900, which looks the same; the public converters agree on this. */
+    { { scan_numbers3_right },
+      { "[\\x{4e00}-\\x{9fff}\\x{3400}-\\x{4dbf}\\x{8c48}-\\x{faff}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}\\x{ff65}-\\x{ff9f}"
+        "\\x{2f00}-\\x{2fdf}\\x{e40}-\\x{e7f}\\x{e80}-\\x{eff}\\x{1780}-\\x{17ff}\\x{1000}-\\x{109f}\\x{aa60}-\\x{aa7f}\\x{a9e0}-\\x{a9ff}"
+        "\\x{ac00}-\\x{d7af}\\x{1100}-\\x{11ff}]+", "@deepseek3" }, 0, "afmoe" },
     { { 0 }, { "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|\\s*[\\r\\n]+|"
                "\\s+(?!\\S)|\\s+" }, 0, "seed-coder" },
     { { 0 }, { "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}| ?"
@@ -124,7 +151,8 @@ bool family_is_stop(Str text)
 static bool has_name(const char *names, Str name)
 {
     Str all = str_of(names);
-    for (size_t at = 0; name.n && (at = str_find(all, name, at)) != SIZE_MAX; at++) {
+    if (name.n == 0 || str_find(name, STR(" "), 0) != SIZE_MAX) return false;
+    for (size_t at = 0; (at = str_find(all, name, at)) != SIZE_MAX; at++) {
         bool starts = at == 0 || all.p[at - 1] == ' ';
         bool ends = at + name.n == all.n || all.p[at + name.n] == ' ';
         if (starts && ends) return true;
@@ -132,17 +160,36 @@ static bool has_name(const char *names, Str name)
     return false;
 }
 
+/* The scanner that a family's row names. */
+static ScanFn scan_named(const char *name)
+{
+    static const struct {
+        const char *name;
+        ScanFn scan;
+    } named[] = { { "@gpt2", scan_gpt2 },
+                  { "@qwen2", scan_qwen2 },
+                  { "@o200k", scan_o200k },
+                  { "@youtu", scan_youtu },
+                  { "@deepseek3", scan_deepseek3 } };
+    size_t i = 0;
+    while (strcmp(name, named[i].name) != 0) CHECK(++i < COUNT(named));
+    return named[i].scan;
+}
+
+static void add_scan(Tokenizer *t, ScanFn scan)
+{
+    t->splits[t->n_splits++] = (SplitStep){ .kind = SPLIT_SCAN, .scan = scan };
+}
+
 bool family_pre(Tokenizer *t, Str name)
 {
     const Family *f = families;
     while (f < families + COUNT(families) && !has_name(f->names, name)) f++;
     if (f == families + COUNT(families)) return false;
-    for (size_t i = 0; i < COUNT(f->scan) && f->scan[i]; i++)
-        t->splits[t->n_splits++] = (SplitStep){ .kind = SPLIT_SCAN, .scan = f->scan[i] };
+    for (size_t i = 0; i < COUNT(f->scan) && f->scan[i]; i++) add_scan(t, f->scan[i]);
     for (size_t i = 0; i < COUNT(f->regex) && f->regex[i]; i++) {
         if (f->regex[i][0] == '@') {
-            ScanFn scan = strcmp(f->regex[i], "@gpt2") == 0 ? scan_gpt2 : scan_o200k;
-            t->splits[t->n_splits++] = (SplitStep){ .kind = SPLIT_SCAN, .scan = scan };
+            add_scan(t, scan_named(f->regex[i]));
             continue;
         }
         Regex *regex = regex_new(str_of(f->regex[i]), NULL);
@@ -152,6 +199,7 @@ bool family_pre(Tokenizer *t, Str name)
     if (f->flags & NFC) t->norms[t->n_norms++] = (NormStep){ .kind = NORM_NFC };
     t->bpe.whole_first = f->flags & WHOLE;
     if (f->flags & BOS) t->add_bos = true;
+    t->byte_level = !(f->flags & CHARS);
     return true;
 }
 

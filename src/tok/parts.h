@@ -93,7 +93,8 @@ typedef enum {
     SPLIT_WORDS,
     SPLIT_SPACES,
     SPLIT_PUNCT,
-    SPLIT_FIXED
+    SPLIT_FIXED,
+    SPLIT_SCRIPTS
 } SplitKind;
 
 typedef enum { REMOVED, ISOLATED, MERGED_PREVIOUS, MERGED_NEXT, CONTIGUOUS } Behavior;
@@ -114,7 +115,7 @@ typedef struct {
 
 /* ---- models ---- */
 
-typedef enum { MODEL_BPE, MODEL_UNIGRAM, MODEL_WORDPIECE, MODEL_WORDLEVEL } ModelKind;
+typedef enum { MODEL_BPE, MODEL_UNIGRAM, MODEL_LONGEST, MODEL_WORDPIECE, MODEL_WORDLEVEL } ModelKind;
 
 typedef struct {
     uint64_t *pairs; /* open addressing: left, right, number of the merge; ~0 for an empty slot */
@@ -131,6 +132,7 @@ typedef struct {
     double *score; /* [n_vocab] */
     double unk_score;
     bool byte_fallback;
+    bool from_end; /* PLaMo's variant */
     int32_t byte_id[256];
     struct UniNode *trie; /* of the model's pieces; [0] is the root */
 } Unigram;
@@ -245,7 +247,8 @@ Status vocab_add_token(Tokenizer *t, Added a, Err *err);
 void vocab_set_special(Tokenizer *t, const char *role, int32_t id, Str text);
 void vocab_add_stop(Tokenizer *t, int64_t id);
 void vocab_add_template(Tokenizer *t, Str name, Str text);
-/* <0xNN> -> the byte, or -1. */
+/* Two hexadecimal digits -> the byte, or -1; and <0xNN> -> the byte, or -1. */
+int vocab_hex_byte(const char *two);
 int vocab_byte_piece(Str text);
 /* After a reader is done: checks, indexes, matchers, stop ids. */
 Status vocab_finish(Tokenizer *t, Err *err);
@@ -287,6 +290,7 @@ void split_run(Enc *e, Str text, bool at_start); /* text is normalized; ends in 
 void tok_encode_piece(Enc *e, Str piece);
 void bpe_encode(Enc *e, Str piece);
 void unigram_encode(Enc *e, Str piece);
+void unigram_encode_longest(Enc *e, Str piece); /* RWKV's: no scores, the longest piece at each byte */
 void wordpiece_encode(Enc *e, Str piece);
 
 /* Reserves room for n pairs and n_made merges (0: a merge's number is its piece's id); then adds them, a later one of the same pair replacing an earlier one. */
@@ -301,6 +305,8 @@ uint32_t score_rank(float score);
 Status bpe_pairs_from_ranks(Tokenizer *t, const uint32_t *rank, Err *err);
 void bpe_free(Bpe *b);
 Status unigram_build(Tokenizer *t, Err *err);
+/* Makes a model whose scores are read PLaMo's variant. */
+void unigram_from_end(Tokenizer *t);
 void unigram_free(Unigram *u);
 
 /* Of those added tokens that want (or do not want) normalized text; NULL: there are none. */

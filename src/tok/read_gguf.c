@@ -60,6 +60,25 @@ static int type_of(const Source *s, size_t id)
     return (int)type;
 }
 
+/* RWKV's tokens are bytes as a C string literal has them: \\t \\n \\r \\xNN, and a backslash before anything else for itself. */
+static void unescape(Str s, Buf *out)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (c == '\\' && i + 1 < s.n) {
+            c = s.p[++i];
+            int byte = c == 'x' && i + 2 < s.n ? vocab_hex_byte(s.p + i + 1) : -1;
+            if (byte >= 0) {
+                c = (char)byte;
+                i += 2;
+            } else {
+                c = c == 't' ? '\t' : c == 'n' ? '\n' : c == 'r' ? '\r' : c;
+            }
+        }
+        buf_char(out, c);
+    }
+}
+
 /* Puts piece id in: as the model's own, as an added token, or as both. */
 static Status take_token(Tokenizer *t, Source *s, int32_t id, Str text, Err *err)
 {
@@ -68,7 +87,11 @@ static Status take_token(Tokenizer *t, Source *s, int32_t id, Str text, Err *err
     bool model = t->byte_level ? !added : type != TYPE_CONTROL && type != TYPE_UNKNOWN && type != TYPE_UNUSED;
     Str piece = text;
     buf_clear(&s->bytes);
-    if (t->byte_level && !added) {
+    if (t->model == MODEL_LONGEST && !added) {
+        unescape(text, &s->bytes);
+        piece = buf_view(&s->bytes);
+        model = type != TYPE_UNUSED;
+    } else if (t->byte_level && !added) {
         if (vocab_bytes_of(text, &s->bytes))
             piece = buf_view(&s->bytes);
         else
@@ -132,16 +155,23 @@ static Status take_merges(Checkpoint *c, Tokenizer *t, Err *err)
 
 /* ---- the kinds of model ---- */
 
-static Status read_bpe(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
+/* Merges over characters: U+2581 for a space, bytes as <0xNN>, runs of unknown characters as one. */
+static void set_chars(Checkpoint *c, Tokenizer *t)
 {
-    Str pre = text_at(c, KEY("pre"));
+    t->bpe.byte_fallback = t->bpe.fuse_unk = true;
+    t->unk = id_at(c, t, KEY("unknown_token_id"), -1);
+    family_spm_steps(t, false);
+}
+
+static Status read_bpe(Checkpoint *c, Tokenizer *t, Source *s, Str pre, Err *err)
+{
     if (!pre.p) pre = STR("default");
     if (!family_pre(t, pre))
         return fail(err, E_UNSUPPORTED, KEY("pre") " is \"%.*s\": that way to split text is not known", STR_FMT(pre));
     t->model = MODEL_BPE;
-    t->byte_level = true;
     t->dec.kind = DEC_BYTES;
     TRY(take_tokens(t, s, err));
+    if (!t->byte_level) set_chars(c, t);
     return take_merges(c, t, err);
 }
 
@@ -162,6 +192,8 @@ static Status read_spm(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
     t->model = MODEL_BPE;
     t->bpe.byte_fallback = t->bpe.fuse_unk = true;
     t->add_bos = true;
+    t->bos = 1;
+    t->eos = 2;
     TRY(take_tokens(t, s, err));
     family_spm_steps(t, flag_at(c, KEY("add_space_prefix"), true));
     t->unk = id_at(c, t, KEY("unknown_token_id"), 0);
@@ -173,11 +205,21 @@ static Status read_spm(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
     return status;
 }
 
+static Status take_scores(const Source *s, Tokenizer *t, Err *err)
+{
+    if (!s->scores) return fail(err, E_CORRUPT, KEY("scores") " is missing");
+    t->unigram.score = mem_alloc_array((size_t)t->n_vocab, sizeof *t->unigram.score);
+    for (int32_t id = 0; id < t->n_vocab; id++)
+        if (!load_meta_f64(s->scores, (size_t)id, &t->unigram.score[id]))
+            return fail(err, E_CORRUPT, KEY("scores") " are no numbers");
+    return OK;
+}
+
 static Status read_unigram(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
 {
     t->model = MODEL_UNIGRAM;
     t->add_eos = true;
-    if (!s->scores) return fail(err, E_CORRUPT, KEY("scores") " is missing");
+    t->eos = 1;
     TRY(take_tokens(t, s, err));
     const Meta *map = load_meta_find(c, KEY("precompiled_charsmap"));
     if (map && map->type == META_ARRAY && (map->elem == META_U8 || map->elem == META_I8) && map->count)
@@ -186,12 +228,34 @@ static Status read_unigram(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
         t->norms[t->n_norms++] = (NormStep){ .kind = NORM_COLLAPSE };
     family_spm_steps(t, flag_at(c, KEY("add_space_prefix"), true));
     t->unk = id_at(c, t, KEY("unknown_token_id"), 2);
+    return take_scores(s, t, err);
+}
+
+/* PLaMo 2: the best segmentation by scores, found from the end of the text; spaces are spaces. */
+static Status read_plamo2(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
+{
+    t->model = MODEL_UNIGRAM;
+    t->dec = (Decoder){ .kind = DEC_PIECES, .byte_fallback = true };
+    t->bos = 1;
+    t->eos = 2;
+    TRY(take_tokens(t, s, err));
+    vocab_index(t); /* the pieces of bytes are found by their text, but no text becomes one */
+    for (int32_t id = 0; id < t->n_vocab; id++)
+        if (type_of(s, (size_t)id) == TYPE_BYTE) t->pieces[id].flags &= (uint8_t)~PIECE_MODEL;
+    t->unk = id_at(c, t, KEY("unknown_token_id"), 0);
+    TRY(take_scores(s, t, err));
+    unigram_from_end(t);
+    return OK;
+}
+
+static Status read_rwkv(Checkpoint *c, Tokenizer *t, Source *s, Err *err)
+{
+    t->model = MODEL_LONGEST;
+    t->byte_level = true;
+    t->dec.kind = DEC_BYTES;
+    TRY(take_tokens(t, s, err));
+    t->unk = id_at(c, t, KEY("unknown_token_id"), -1);
     t->unigram.score = mem_alloc_array((size_t)t->n_vocab, sizeof *t->unigram.score);
-    for (int32_t id = 0; id < t->n_vocab; id++) {
-        double score;
-        if (!load_meta_f64(s->scores, (size_t)id, &score)) return fail(err, E_CORRUPT, KEY("scores") " are no numbers");
-        t->unigram.score[id] = score;
-    }
     return OK;
 }
 
@@ -237,14 +301,11 @@ static const struct {
 
 static void take_roles(Checkpoint *c, Tokenizer *t)
 {
-    bool bpe = t->byte_level;
     for (size_t i = 0; i < COUNT(roles); i++) {
-        int32_t id = id_at(c, t, roles[i].key, -1);
-        if (id < 0 && !bpe && t->model != MODEL_WORDPIECE && i < 2)
-            id = (int32_t)i + 1 < t->n_vocab ? (int32_t)i + 1 : -1;
-        if (id < 0) continue;
+        int32_t id = id_at(c, t, roles[i].key, i == 0 ? t->bos : i == 1 ? t->eos : -1);
         if (i == 0) t->bos = id;
         if (i == 1) t->eos = id;
+        if (id < 0) continue;
         vocab_set_special(t, roles[i].role, id, piece_text(t, id));
     }
     vocab_add_stop(t, id_at(c, t, KEY("eot_token_id"), -1));
@@ -276,15 +337,22 @@ Status read_gguf(Checkpoint *c, Tokenizer *t, Err *err)
     TRY(open_source(c, &s, err));
     Status status;
     if (str_is(model, "gpt2"))
-        status = read_bpe(c, t, &s, err);
+        status = read_bpe(c, t, &s, text_at(c, KEY("pre")), err);
+    else if (str_is(model, "gemma4"))
+        status = read_bpe(c, t, &s, STR("gemma4"), err);
     else if (str_is(model, "llama"))
         status = read_spm(c, t, &s, err);
     else if (str_is(model, "t5"))
         status = read_unigram(c, t, &s, err);
     else if (str_is(model, "bert"))
         status = read_wordpiece(c, t, &s, err);
+    else if (str_is(model, "rwkv"))
+        status = read_rwkv(c, t, &s, err);
+    else if (str_is(model, "plamo2"))
+        status = read_plamo2(c, t, &s, err);
     else
-        status = fail(err, E_UNSUPPORTED, KEY("model") " is \"%.*s\": not gpt2, llama, t5 or bert", STR_FMT(model));
+        status =
+            fail(err, E_UNSUPPORTED, KEY("model") " is \"%.*s\": that kind of tokenizer is not known", STR_FMT(model));
     buf_free(&s.bytes);
     if (status != OK) return status;
     take_roles(c, t);

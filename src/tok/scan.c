@@ -247,6 +247,11 @@ size_t scan_o200k(const char *s, size_t n, size_t i)
     return o200k(s, n, i, 3, true, 0);
 }
 
+size_t scan_youtu(const char *s, size_t n, size_t i)
+{
+    return o200k(s, n, i, 1, true, 0);
+}
+
 size_t scan_tekken(const char *s, size_t n, size_t i)
 {
     return o200k(s, n, i, 1, false, 0);
@@ -307,6 +312,25 @@ size_t scan_numbers(const char *s, size_t n, size_t i)
     return end > i ? end : run_without(s, n, i, UNI_N);
 }
 
+/* Whether the character before i is a number. */
+static bool number_before(const char *s, size_t i)
+{
+    size_t len;
+    if (i == 0) return false;
+    do i--;
+    while (i > 0 && ((uint8_t)s[i] & 0xC0) == 0x80);
+    return uni_at(s + i, &len) & UNI_N;
+}
+
+size_t scan_numbers3_right(const char *s, size_t n, size_t i)
+{
+    size_t len, count = 0;
+    if (!(uni_at(s + i, &len) & UNI_N)) return run_without(s, n, i, UNI_N);
+    if (number_before(s, i)) return run_numbers(s, n, i, 3); /* what is too much for threes has been cut off */
+    for (size_t k = i; k < n && (uni_at(s + k, &len) & UNI_N); k += len) count++;
+    return run_numbers(s, n, i, count % 3 ? (int)(count % 3) : 3);
+}
+
 static bool is_cjk(const char *s, size_t *len)
 {
     uint32_t cp = uni_get(s, len);
@@ -340,6 +364,9 @@ static const struct {
     { LEAD UPPERS "*" LOWERS "+" CONTRACTIONS "?|" LEAD UPPERS "+" LOWERS "*" CONTRACTIONS
                   "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" TAIL,
       scan_o200k },
+    { LEAD UPPERS "*" LOWERS "+" CONTRACTIONS "?|" LEAD UPPERS "+" LOWERS "*" CONTRACTIONS
+                  "?|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" TAIL,
+      scan_youtu },
     { LEAD UPPERS "*" LOWERS "+|" LEAD UPPERS "+" LOWERS "*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" TAIL,
       scan_tekken },
     { "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "

@@ -16,13 +16,15 @@ size_t scan_llama3(const char *s, size_t n, size_t i);      /* cl100k in Hugging
 size_t scan_qwen2(const char *s, size_t n, size_t i);
 size_t scan_qwen35(const char *s, size_t n, size_t i);
 size_t scan_o200k(const char *s, size_t n, size_t i);
+size_t scan_youtu(const char *s, size_t n, size_t i); /* o200k with digits one by one */
 size_t scan_tekken(const char *s, size_t n, size_t i);
 size_t scan_kimi(const char *s, size_t n, size_t i);
-size_t scan_deepseek3(const char *s, size_t n, size_t i); /* the third of its splits */
-size_t scan_numbers3(const char *s, size_t n, size_t i);  /* \p{N}{1,3} */
-size_t scan_numbers1(const char *s, size_t n, size_t i);  /* \p{N} */
-size_t scan_numbers(const char *s, size_t n, size_t i);   /* \p{N}+ */
-size_t scan_cjk(const char *s, size_t n, size_t i);       /* [U+4E00-U+9FA5 U+3040-U+309F U+30A0-U+30FF]+ */
+size_t scan_deepseek3(const char *s, size_t n, size_t i);      /* the third of its splits */
+size_t scan_numbers3(const char *s, size_t n, size_t i);       /* \p{N}{1,3} */
+size_t scan_numbers3_right(const char *s, size_t n, size_t i); /* groups of 3 counted from the right: 1 234 567 */
+size_t scan_numbers1(const char *s, size_t n, size_t i);       /* \p{N} */
+size_t scan_numbers(const char *s, size_t n, size_t i);        /* \p{N}+ */
+size_t scan_cjk(const char *s, size_t n, size_t i);            /* [U+4E00-U+9FA5 U+3040-U+309F U+30A0-U+30FF]+ */
 
 /* The scanner that does what the pattern says (same pattern, byte for byte), or NULL. */
 ScanFn scan_for_pattern(Str pattern);

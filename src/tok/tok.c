@@ -215,6 +215,7 @@ void tok_encode_piece(Enc *e, Str piece)
     switch (e->t->model) {
     case MODEL_BPE: bpe_encode(e, piece); break;
     case MODEL_UNIGRAM: unigram_encode(e, piece); break;
+    case MODEL_LONGEST: unigram_encode_longest(e, piece); break;
     case MODEL_WORDPIECE:
     case MODEL_WORDLEVEL: wordpiece_encode(e, piece); break;
     }

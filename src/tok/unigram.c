@@ -3,7 +3,11 @@
  * From each character every piece that fits is tried by one walk down a trie, so the work is the text's length times
  * the longest piece's. A character that no piece covers costs the lowest score less 10; runs of them become one unk, or
  * their bytes. Scores are doubles and a later path must be better, not equal, to replace an earlier one: both decide
- * ties as Hugging Face's model does. The trie lays the children of a node in a row, sorted by byte. */
+ * ties as Hugging Face's model does. The trie lays the children of a node in a row, sorted by byte.
+ *
+ * Two relatives share the trie: PLaMo's model, which works from the end of the text in whole ten-thousandths and takes the
+ * longer piece on a tie, and RWKV's, which has no scores and takes the longest piece at each place. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "tok/parts.h"
@@ -16,7 +20,9 @@ struct UniNode {
     uint8_t byte;
 };
 
-#define UNK_PENALTY 10.0
+#define UNK_PENALTY   10.0
+#define PLAMO_UNKNOWN (-1e7) /* the score of a character that no piece covers */
+#define PLAMO_INVALID (-2e7) /* pieces of this score or less are never used */
 
 /* ---- the trie ---- */
 
@@ -84,6 +90,17 @@ Status unigram_build(Tokenizer *t, Err *err)
     return any ? OK : fail(err, E_CORRUPT, "the model has no tokens");
 }
 
+void unigram_from_end(Tokenizer *t)
+{
+    t->unigram.from_end = t->unigram.byte_fallback = true;
+    for (int32_t id = 0; id < t->n_vocab; id++) {
+        double score = round(t->unigram.score[id] * 1e4);
+        bool usable = score > PLAMO_INVALID && score < -PLAMO_INVALID;
+        t->unigram.score[id] = usable ? score : 0;
+        if (!usable) t->pieces[id].flags &= (uint8_t)~PIECE_MODEL;
+    }
+}
+
 void unigram_free(Unigram *u)
 {
     mem_free(u->trie);
@@ -140,12 +157,30 @@ static void fill(const Tokenizer *t, Str s, Best *best)
     }
 }
 
+/* PLaMo's: best[i].from is where the piece that starts at i ends. Of equal ways the one whose first piece is longer. */
+static void fill_from_end(const Tokenizer *t, Str s, Best *best)
+{
+    best[s.n] = (Best){ 0 };
+    for (size_t i = s.n, len; i > 0;) {
+        do i--;
+        while (i > 0 && ((uint8_t)s.p[i] & 0xC0) == 0x80);
+        (void)uni_get(s.p + i, &len);
+        best[i] = (Best){ best[i + len].score + PLAMO_UNKNOWN, (uint32_t)(i + len), t->unk };
+        const struct UniNode *at = t->unigram.trie;
+        for (size_t k = i; k < s.n && (at = step(t->unigram.trie, at, (uint8_t)s.p[k])); k++) {
+            if (at->id < 0) continue;
+            double score = best[k + 1].score + t->unigram.score[at->id];
+            if (score >= best[i].score) best[i] = (Best){ score, (uint32_t)(k + 1), at->id };
+        }
+    }
+}
+
 /* What a run of unknown characters becomes. */
 static void put_unknown(Enc *e, Str s)
 {
     const Tokenizer *t = e->t;
     const Unigram *u = &t->unigram;
-    int32_t id = vocab_find(t, s);
+    int32_t id = u->from_end ? -1 : vocab_find(t, s);
     bool bytes = u->byte_fallback && id < 0;
     for (size_t i = 0; bytes && i < s.n; i++) bytes = u->byte_id[(uint8_t)s.p[i]] >= 0;
     if (bytes) {
@@ -172,8 +207,12 @@ void unigram_encode(Enc *e, Str piece)
 {
     const Tokenizer *t = e->t;
     Best *best = enc_work(e, (piece.n + 1) * sizeof *best);
-    fill(t, piece, best);
-    turn_round(best, piece.n);
+    if (t->unigram.from_end) {
+        fill_from_end(t, piece, best);
+    } else {
+        fill(t, piece, best);
+        turn_round(best, piece.n);
+    }
     for (size_t i = 0, end; i < piece.n; i = end) {
         end = best[i].from;
         if (best[i].id != t->unk) {
@@ -182,5 +221,21 @@ void unigram_encode(Enc *e, Str piece)
         }
         while (end < piece.n && best[end].id == t->unk) end = best[end].from;
         put_unknown(e, str_cut(piece, i, end));
+    }
+}
+
+void unigram_encode_longest(Enc *e, Str piece)
+{
+    const struct UniNode *trie = e->t->unigram.trie;
+    for (size_t i = 0, end; i < piece.n; i = end) {
+        const struct UniNode *at = trie;
+        int32_t id = e->t->unk;
+        end = i + 1;
+        for (size_t k = i; k < piece.n && (at = step(trie, at, (uint8_t)piece.p[k])); k++) {
+            if (at->id < 0) continue;
+            id = at->id;
+            end = k + 1;
+        }
+        if (id >= 0) ids_push(e->out, id);
     }
 }

@@ -88,12 +88,11 @@ void vocab_alphabet_of(Str bytes, Buf *out)
     }
 }
 
-int vocab_byte_piece(Str s)
+int vocab_hex_byte(const char *two)
 {
-    if (s.n != 6 || memcmp(s.p, "<0x", 3) != 0 || s.p[5] != '>') return -1;
     int value = 0;
-    for (int i = 3; i < 5; i++) {
-        char c = s.p[i], low = (char)(c | 32);
+    for (int i = 0; i < 2; i++) {
+        char c = two[i], low = (char)(c | 32);
         if (c >= '0' && c <= '9')
             value = value * 16 + (c - '0');
         else if (low >= 'a' && low <= 'f')
@@ -102,6 +101,11 @@ int vocab_byte_piece(Str s)
             return -1;
     }
     return value;
+}
+
+int vocab_byte_piece(Str s)
+{
+    return s.n == 6 && memcmp(s.p, "<0x", 3) == 0 && s.p[5] == '>' ? vocab_hex_byte(s.p + 3) : -1;
 }
 
 /* ---- text -> id ---- */
@@ -292,7 +296,7 @@ Status vocab_finish(Tokenizer *t, Err *err)
     if (!t->by_text.slots) vocab_index(t);
     set_byte_ids(t, t->model == MODEL_UNIGRAM ? t->unigram.byte_id : t->bpe.byte_id);
     if (!t->bpe.pairs) bpe_reserve(&t->bpe, 0, 0);
-    if (t->model == MODEL_UNIGRAM) TRY(unigram_build(t, err));
+    if (t->model == MODEL_UNIGRAM || t->model == MODEL_LONGEST) TRY(unigram_build(t, err));
     TRY(set_outputs(t, err));
     t->raw = matcher_new(t->added, t->n_added, false);
     t->normed = matcher_new(t->added, t->n_added, true);

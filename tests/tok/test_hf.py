@@ -77,9 +77,16 @@ def theirs(t, text):
     return [plain, special]
 
 
-def check(name, t, folder, seed):
-    path = folder / f"{name}.json"
-    path.write_text(t.to_str())
+def tokenizers_of(folder):
+    """Name, reference, and the file that we read: of every kind as tokenizer.json, and of every family as GGUF."""
+    for name, build in tiny.builders().items():
+        t, path = build(), folder / f"{name}.json"
+        path.write_text(t.to_str())
+        yield name, t, path
+    yield from ((f"{name}.gguf", t, path) for name, t, path in tiny.family_files(folder))
+
+
+def check(name, t, path, seed):
     lines = list(texts(random.Random(seed), name in OLD_TABLES))
     bad = 0
     got = ours("encode", path, lines)
@@ -100,10 +107,10 @@ def main():
     n = bad = 0
     only = sys.argv[2:]
     with tempfile.TemporaryDirectory() as folder:
-        for seed, (name, build) in enumerate(tiny.builders().items()):
+        for seed, (name, t, path) in enumerate(tokenizers_of(pathlib.Path(folder))):
             if only and name not in only:
                 continue
-            more, wrong = check(name, build(), pathlib.Path(folder), seed)
+            more, wrong = check(name, t, path, seed)
             n, bad = n + more, bad + wrong
             if wrong:
                 print(f"{name}: {wrong} of {more} differ")

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/utf8.h"
+#include "tok/gguf_file.h"
 #include "tok/tok.h"
 #include <cmocka.h>
 /* clang-format on */
@@ -133,87 +134,23 @@ static void test_folder(void **state)
 
 /* ---- GGUF ---- */
 
-static void put_u64(Buf *b, uint64_t x)
-{
-    buf_add(b, &x, 8);
-}
-
-static void put_str(Buf *b, const char *text)
-{
-    put_u64(b, strlen(text));
-    buf_str(b, str_of(text));
-}
-
-static void put_key(Buf *b, const char *key, uint32_t type)
-{
-    put_str(b, key);
-    buf_add(b, &type, 4);
-}
-
-static void put_text(Buf *b, const char *key, const char *text)
-{
-    put_key(b, key, 8);
-    put_str(b, text);
-}
-
-static void put_array(Buf *b, const char *key, uint32_t elem, uint64_t n)
-{
-    put_key(b, key, 9);
-    buf_add(b, &elem, 4);
-    put_u64(b, n);
-}
-
-static void put_strs(Buf *b, const char *key, const char *const *texts, size_t n)
-{
-    put_array(b, key, 8, n);
-    for (size_t i = 0; i < n; i++) put_str(b, texts[i]);
-}
-
-/* Opens a GGUF file of these metadata; NULL and the text if it is refused. */
-static Tokenizer *open_gguf(const Buf *meta, uint64_t n_meta, Err *err)
-{
-    char path[] = "/tmp/radish-tok-XXXXXX.gguf";
-    int fd = mkstemps(path, 5);
-    assert_true(fd >= 0);
-    close(fd);
-    Buf file = { 0 };
-    uint32_t version = 3;
-    buf_str(&file, STR("GGUF"));
-    buf_add(&file, &version, 4);
-    put_u64(&file, 0);
-    put_u64(&file, n_meta);
-    buf_str(&file, buf_view(meta));
-    while (file.n % 32) buf_char(&file, 0);
-    assert_int_equal(file_write(path, buf_view(&file), NULL), OK);
-    Tokenizer *t = NULL;
-    if (tok_open_path(path, &t, err) != OK) t = NULL;
-    unlink(path);
-    buf_free(&file);
-    return t;
-}
-
 /* Letters and spaces as bytes, one merge, a control token and a user-defined one. */
 static Tokenizer *open_bpe(const char *pre, Err *err)
 {
     static const char *const tokens[] = { "a", "b", "ab", "\xC4\xA0", "<|im_end|>", "<think>", "1" };
     static const char *const merges[] = { "a b" };
     static const int32_t types[] = { 1, 1, 1, 1, 3, 4, 1 };
-    Buf b = { 0 };
-    uint32_t eos = 4;
-    put_text(&b, "general.architecture", "llama");
-    put_text(&b, "tokenizer.ggml.model", "gpt2");
-    put_text(&b, "tokenizer.ggml.pre", pre);
-    put_strs(&b, "tokenizer.ggml.tokens", tokens, COUNT(tokens));
-    put_strs(&b, "tokenizer.ggml.merges", merges, COUNT(merges));
-    put_array(&b, "tokenizer.ggml.token_type", 5, COUNT(types));
-    buf_add(&b, types, sizeof types);
-    put_key(&b, "tokenizer.ggml.eos_token_id", 4);
-    buf_add(&b, &eos, 4);
-    put_text(&b, "tokenizer.chat_template", "D");
-    put_text(&b, "tokenizer.chat_template.tool_use", "T");
-    Tokenizer *t = open_gguf(&b, 9, err);
-    buf_free(&b);
-    return t;
+    GgufFile f = { 0 };
+    gguf_text(&f, "general.architecture", "llama");
+    gguf_text(&f, "tokenizer.ggml.model", "gpt2");
+    gguf_text(&f, "tokenizer.ggml.pre", pre);
+    gguf_texts(&f, "tokenizer.ggml.tokens", tokens, COUNT(tokens));
+    gguf_texts(&f, "tokenizer.ggml.merges", merges, COUNT(merges));
+    gguf_i32s(&f, "tokenizer.ggml.token_type", types, COUNT(types));
+    gguf_u32(&f, "tokenizer.ggml.eos_token_id", 4);
+    gguf_text(&f, "tokenizer.chat_template", "D");
+    gguf_text(&f, "tokenizer.chat_template.tool_use", "T");
+    return gguf_open(&f, err);
 }
 
 static void test_gguf(void **state)
@@ -232,30 +169,6 @@ static void test_gguf(void **state)
     assert_non_null(strstr(err.text, "tokenizer.ggml.pre is \"nobody-knows\""));
 }
 
-/* Every family's splits can be built and cut all text into pieces: of letters that have ids none is lost. */
-static void test_families(void **state)
-{
-    (void)state;
-    static const char *const names[] = {
-        "gpt-2",   "smollm", "command-r",    "llama-bpe",      "dbrx",        "qwen2",
-        "hunyuan", "qwen35", "gpt-4o",       "tekken",         "deepseek-v3", "kimi-k2",
-        "bloom",   "viking", "tiny_aya",     "seed-coder",     "exaone-moe",  "chameleon",
-        "default", "falcon", "deepseek-llm", "deepseek-coder",
-    };
-    for (size_t i = 0; i < COUNT(names); i++) {
-        Err err = { 0 };
-        Tokenizer *t = open_bpe(names[i], &err);
-        if (!t) fail_msg("%s: %s", names[i], err.text);
-        Ids ids = { 0 };
-        tok_encode(t, STR("abab  b, 111 (a)\n\na!\t'b"), 0, &ids);
-        size_t n = 0;
-        for (size_t k = 0; k < ids.n; k++) n += tok_piece(t, ids.p[k]).n;
-        assert_int_equal(n, 15); /* a and b eight times, the digits, four spaces */
-        ids_free(&ids);
-        tok_close(t);
-    }
-}
-
 static void test_gguf_spm(void **state)
 {
     (void)state;
@@ -272,15 +185,13 @@ static void test_gguf_spm(void **state)
                                           "<x>" };
     static const int32_t types[] = { 2, 3, 3, 6, 1, 1, 1, 1, 1, 4 };
     static const float scores[] = { 0, 0, 0, 0, -4, -5, -2, -6, -1, 0 };
-    Buf b = { 0 };
-    put_text(&b, "tokenizer.ggml.model", "llama");
-    put_strs(&b, "tokenizer.ggml.tokens", tokens, COUNT(tokens));
-    put_array(&b, "tokenizer.ggml.scores", 6, COUNT(scores));
-    buf_add(&b, scores, sizeof scores);
-    put_array(&b, "tokenizer.ggml.token_type", 5, COUNT(types));
-    buf_add(&b, types, sizeof types);
+    GgufFile f = { 0 };
+    gguf_text(&f, "tokenizer.ggml.model", "llama");
+    gguf_texts(&f, "tokenizer.ggml.tokens", tokens, COUNT(tokens));
+    gguf_f32s(&f, "tokenizer.ggml.scores", scores, COUNT(scores));
+    gguf_i32s(&f, "tokenizer.ggml.token_type", types, COUNT(types));
     Err err = { 0 };
-    Tokenizer *t = open_gguf(&b, 4, &err);
+    Tokenizer *t = gguf_open(&f, &err);
     if (!t) fail_msg("%s", err.text);
     EXPECT(t, "a ab", TOK_ADD_BOS, 1, 6, 4, 8); /* the higher score merges first */
     EXPECT(t, "cd", 0, 4, 3, 0);                /* a byte's piece; d has none */
@@ -292,7 +203,6 @@ static void test_gguf_spm(void **state)
     assert_true(str_is(buf_view(&out), "a abc"));
     buf_free(&out);
     tok_close(t);
-    buf_free(&b);
 }
 
 /* ---- text of every kind ---- */
@@ -520,10 +430,10 @@ static void test_cut_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gguf),     cmocka_unit_test(test_families),     cmocka_unit_test(test_gguf_spm),
-        cmocka_unit_test(test_folder),   cmocka_unit_test(test_text),         cmocka_unit_test(test_long_runs),
-        cmocka_unit_test(test_streams),  cmocka_unit_test(test_stream_bytes), cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_cut_files),
+        cmocka_unit_test(test_gguf),         cmocka_unit_test(test_gguf_spm),  cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_text),         cmocka_unit_test(test_long_runs), cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_stream_bytes), cmocka_unit_test(test_threads),   cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_cut_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 """Small tokenizers of every kind, trained on a few lines, and hard texts for them. Used by make_golden.py and test_hf.py."""
 import json
 import random
+import struct
 import unicodedata
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -14,6 +15,7 @@ QWEN = C + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|" + OTHERS + "|" + TAIL
 QWEN35 = C + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|" + TAIL
 UP, LOW, LEAD = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]", r"[^\r\n\p{L}\p{N}]?"
 O200K = f"{LEAD}{UP}*{LOW}+{C}?|{LEAD}{UP}+{LOW}*{C}?" + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|" + TAIL
+YOUTU = f"{LEAD}{UP}*{LOW}+{C}?|{LEAD}{UP}+{LOW}*{C}?" + r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|" + TAIL
 TEKKEN = f"{LEAD}{UP}*{LOW}+|{LEAD}{UP}+{LOW}*" + r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|" + TAIL
 UPH, LOWH = UP[:-1] + r"&&[^\p{Han}]]", LOW[:-1] + r"&&[^\p{Han}]]"
 KIMI = r"[\p{Han}]+|" + f"{LEAD}{UPH}*{LOWH}+{C}?|{LEAD}{UPH}+{LOWH}*{C}?" + r"|\p{N}{1,3}|" + OTHERS + "|" + TAIL
@@ -154,6 +156,10 @@ def builders():
         "qwen35": lambda: byte_bpe(split_bytes(QWEN35), N.NFC()),
         "o200k": lambda: byte_bpe(split_bytes(O200K, behavior="removed", invert=True)),
         "tekken": lambda: byte_bpe(split_bytes(TEKKEN)),
+        "youtu": lambda: byte_bpe(split_bytes(YOUTU)),
+        "scripts": lambda: cut_by(P.Sequence([P.UnicodeScripts(), P.ByteLevel(add_prefix_space=False, use_regex=False)])),
+        "empty_cuts": lambda: cut_by(split_bytes(r"(?=(\d{3})+(?!\d))", r"x*|\b")),
+        "empty_joins": lambda: cut_by(split_bytes(r"x*(?=[aeiou])", behavior="merged_with_previous")),
         "kimi": lambda: byte_bpe(split_bytes(KIMI)),
         "deepseek3": lambda: byte_bpe(split_bytes(*DEEPSEEK)),
         "deepseek_coder": lambda: byte_bpe(split_bytes(r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}")),
@@ -176,6 +182,76 @@ def builders():
         "words": lambda: word_level(P.Sequence([P.CharDelimiterSplit(" "), P.FixedLength(4)])),
         "ctc": lambda: ctc(word_level(P.Whitespace(), N.Lowercase())),
     }
+
+
+def crossing():
+    """A byte BPE whose merges go across every boundary, so that each cut of a pre-tokenizer shows in the ids."""
+    return byte_bpe(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), size=700)
+
+
+def cut_by(pre):
+    t = crossing()
+    t.pre_tokenizer = pre
+    return t
+
+
+def families():
+    """How the families that GGUF files name split text: the name, and the patterns of their tokenizer.json, as far as these
+    are public; each splits the pieces of the one before."""
+    llama3_words = r"|[^\r\n\p{L}\p{N}]?\p{L}+"
+    cascade = "|".join(r"\s{%d}(?!\S)" % n for n in (512, 256, 128, 64, 32, 16, 8, 4)) + r"|\s{1,2}(?!\S)|\s{1}"
+    marks = r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+    thai_to_hangul = ("[一-鿿㐀-䶿\u8c48-\ufaff\u3040-\u309f\u30a0-\u30ff\uff65-\uff9f\u2f00-\u2fdf\u0e40-\u0e7f\u0e80-\u0eff\u1780-\u17ff\u1000-\u109f"
+                      "\uaa60-\uaa7f\ua9e0-\ua9ff\uac00-\ud7af\u1100-\u11ff]+")
+    bloom = r" ?[^(\s|.,!?…。，、।۔،)]+"
+    return {
+        "gpt-2": [GPT2], "smollm": [r"\p{N}", GPT2], "llama-bpe": [LLAMA3], "glm4": [LLAMA3], "hunyuan": [QWEN], "gpt-4o": [O200K], "tekken": [TEKKEN],
+        "kimi-k2": [KIMI], "deepseek-v3": DEEPSEEK, "hy_v4": DEEPSEEK, "bloom": [bloom], "viking": [bloom, r"\p{N}"],
+        "deepseek-coder": [r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"],
+        "falcon": [r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"], "default": [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
+        "chameleon": [r"<sentinel:[0-9]+>", r"(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", r"([\t\n]|    |  )", r"\p{N}", r"[\p{P}!-/:-@\[-`{-~]", GPT2],
+        "bailingmoe": [r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"],
+        "tiny_aya": [r"\d{1,3}(?=(?:\d{3})*\b)", O200K], "cohere2moe": [r"\d{1,3}(?=(?:\d{3})*\b)", O200K],
+        "seed-coder": [C + llama3_words + r"|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|" + TAIL],
+        "exaone-moe": [C + r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"],
+        "jais-2": [C + llama3_words + r"|\p{N}{1,3}|" + OTHERS + r"|\s*[\r\n]+|" + cascade], "superbpe": [r"\p{N}+", r"(?=(\d{3})+(?!\d))"],
+        "minicpm5": [r"\p{N}{1,3}", C + llama3_words + r"|\p{N}+|" + OTHERS + "|" + TAIL], "ufakzeka": [r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|" + OTHERS + "|" + TAIL],
+        "laguna": [r"[^\n]+|[\n]+", QWEN], "youtu": ["[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥\u3040-\u309f\u30a0-\u30ff]+", YOUTU],
+        "spark2_5": [*DEEPSEEK[:2], marks + r"| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+", r"\p{N}"],
+        "afmoe": [r"\p{N}{1,3}(?=(?:\p{N}{3})*+(?!\p{N}))", thai_to_hangul, DEEPSEEK[2]],
+    }
+
+
+def family_files(folder):
+    """For each family a tokenizer.json's object and the GGUF file with the same pieces and merges: name, tokenizer, path."""
+    t = crossing()
+    model = json.loads(t.to_str())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].get)
+    merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+    for name, patterns in families().items():
+        t = Tokenizer(models.BPE(vocab=model["vocab"], merges=[tuple(m.split(" ")) for m in merges]))
+        t.pre_tokenizer, t.decoder = split_bytes(*patterns), decoders.ByteLevel()
+        path = folder / f"{name}.gguf"
+        write_gguf(path, {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": name, "tokenizer.ggml.tokens": tokens,
+                          "tokenizer.ggml.merges": merges, "tokenizer.ggml.add_bos_token": False})
+        yield name, t, path
+
+
+def write_gguf(path, meta):
+    """A GGUF file without tensors; values are strings, booleans, lists of strings, of ints or of floats."""
+    def text(s):
+        return struct.pack("<Q", len(s.encode())) + s.encode()
+
+    def value(v):
+        if isinstance(v, str):
+            return struct.pack("<I", 8) + text(v)
+        if isinstance(v, bool):
+            return struct.pack("<IB", 7, v)
+        kind, pack = {str: (8, text), int: (5, lambda x: struct.pack("<i", x)), float: (6, lambda x: struct.pack("<f", x))}[type(v[0])]
+        return struct.pack("<IIQ", 9, kind, len(v)) + b"".join(map(pack, v))
+
+    data = b"GGUF" + struct.pack("<IQQ", 3, 0, len(meta)) + b"".join(text(k) + value(v) for k, v in meta.items())
+    path.write_bytes(data + bytes(-len(data) % 32))
 
 
 def ctc(t):
