@@ -8,7 +8,7 @@ JOBS ?= $(shell nproc)
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: all help serve test asan tsan portable debug lint fmt fuzz deps model clean gpu-test run-tests
+.PHONY: all help serve test asan tsan portable aarch64 debug lint fmt fuzz deps model clean gpu-test run-tests
 
 all: deps build/release/radish ## build the release binary (CUDA=1 demands nvcc, CUDA=0 forbids it)
 
@@ -45,6 +45,11 @@ tsan: ## the whole suite under ThreadSanitizer
 
 portable: ## the whole suite without any SIMD of ours
 	@$(MAKE) --no-print-directory run-tests PRESET=portable
+
+aarch64: ## the whole suite built for arm64 and run under QEMU (an hour)
+	@lint/deps.sh gcc-aarch64-linux-gnu qemu-user-static
+	@lint/aarch64.sh
+	@$(MAKE) --no-print-directory run-tests PRESET=aarch64
 
 debug: deps ## a debug build
 	@cmake --preset debug >/dev/null && ninja -C build/debug -j $(JOBS)

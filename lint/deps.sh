@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Debian/Ubuntu packages that are missing: as root it does so, otherwise it prints the one command to run.
+# deps.sh [PACKAGE...] - installs the Debian/Ubuntu packages that are missing (and those named): as root it does so, otherwise it prints the one
+# command to run.
 set -u
 packages="gcc cmake ninja-build pkg-config libc6-dev libevent-dev libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev libcmocka-dev
           python3 python3-venv python3-pip clang clang-format clang-tidy curl"
 missing=
-for p in $packages; do
+for p in $packages "$@"; do
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
 done
 [ -n "$missing" ] || exit 0

@@ -29,6 +29,7 @@ log=$build/test.log
 select=()
 [ -n "${TESTS:-}" ] && select=(-R "$TESTS")
 export RADISH_BUILD=$PWD/$build RADISH_PRESET=$preset
+[ -d "$build/emulated" ] && RADISH_BUILD=$RADISH_BUILD/emulated # built for another machine
 ctest --test-dir "$build" -V -j "${TEST_JOBS:-1}" "${select[@]}" >"$log" 2>&1
 status=$?
 grep -E '^ *[0-9]+/[0-9]+ Test' "$log"
