@@ -63,7 +63,7 @@ struct Conn {
     int64_t first_byte_ns; /* of the request being received; 0: none has begun */
     int64_t active_ns;     /* last byte in, or last byte the client took */
     bool keep_alive, lingering, writing;
-    size_t counted; /* body bytes counted in http->body_bytes */
+    size_t counted; /* bytes counted in http->body_bytes */
     char peer[64];
 };
 
@@ -97,6 +97,7 @@ static void event_add_ms(struct event *e, int ms)
 
 /* ---- closing ---- */
 
+/* Bytes that this connection holds of requests that nobody has taken yet. */
 static void count_body(Conn *c, size_t now)
 {
     c->http->body_bytes += now - c->counted;
@@ -226,17 +227,20 @@ static void conn_flush(Conn *c, HttpReply *r)
     Buf taken = r->pending;
     r->pending = c ? c->spare : (Buf){ 0 };
     r->queued = false;
-    bool ended = r->ended, broken = r->broken, keep_alive = r->keep_alive;
+    bool ended = r->ended, broken = r->broken, keep_alive = r->keep_alive, bounded = r->ended || r->rest;
     pthread_mutex_unlock(&r->lock);
     if (c) c->spare = (Buf){ 0 };
+    size_t waited = c ? c->out.n - c->out_sent : 0;
     if (c && conn_send(c, buf_view(&taken))) {
         c->keep_alive = keep_alive && !c->http->draining;
+        size_t waits = c->out.n - c->out_sent;
+        bool too_slow = !bounded && taken.n > 0 && MIN(waited, waits) > c->http->o.max_buffered;
         if (taken.cap <= KEEP_OUT) {
             c->spare = taken;
             buf_clear(&c->spare);
             taken = (Buf){ 0 };
         }
-        if (broken || (!ended && c->out.n - c->out_sent > c->http->o.max_buffered)) {
+        if (broken || too_slow) {
             conn_close(c);
         } else if (ended && c->out.n == 0) {
             conn_next(c);
@@ -374,7 +378,8 @@ static bool conn_input(Conn *c, const char *data, size_t n)
         if (p->state == PARSE_DONE) conn_handle(c);
     }
     buf_add(&c->in, data, n);
-    if (c->in.n <= PIPELINE_MAX) return true;
+    count_body(c, c->parse.body.n + c->in.n);
+    if (c->in.n == 0 || (c->in.n <= PIPELINE_MAX && h->body_bytes <= h->o.max_bodies)) return true;
     conn_close(c);
     return false;
 }

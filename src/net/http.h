@@ -23,14 +23,15 @@ typedef struct {
 
 /* Zero means the default for every field but handle. */
 typedef struct {
-    const char *host;      /* default 127.0.0.1 */
-    int port;              /* 0: any; see http_port */
-    size_t max_body;       /* bytes; more is a 413. Default 64 MB */
-    size_t max_bodies;     /* bytes of unfinished bodies on all connections together; more is a 503. Default 1 GB */
+    const char *host; /* default 127.0.0.1 */
+    int port;         /* 0: any; see http_port */
+    size_t max_body;  /* bytes; more is a 413. Default 64 MB */
+    /* Bytes of unfinished bodies and of requests sent early, on all connections together; more is a 503. Default 1 GB */
+    size_t max_bodies;
     int header_timeout_ms; /* from the first byte of a request to its last, longer for large bodies as they arrive. 30 s */
     int idle_timeout_ms;  /* a kept-alive connection without a request. 75 s */
     int stall_timeout_ms; /* a client that takes no byte of its answer. 60 s */
-    size_t max_buffered;  /* bytes of a stream unsent on one connection before it is cut. 1 MB */
+    size_t max_buffered;  /* a stream that sends on while so many bytes of it are unsent is cut. 1 MB */
     int max_connections;  /* more wait in the backlog. Default: what the file descriptor limit allows, at most 20,000 */
     const char *headers;  /* "Name: value\r\n" lines that every answer carries */
     /* I/O thread, may be NULL: the head has arrived, the body has not. A status refuses the request (its body is not read) with
@@ -62,7 +63,9 @@ void http_reply(HttpReply *r, int status, const char *content_type, const char *
 /* Starts a stream of server-sent events (200, text/event-stream, chunked), unless it has begun. */
 void http_sse_begin(HttpReply *r);
 void http_sse_send(HttpReply *r,
-                   Str data);      /* one event: "data: ...\n\n"; data is one line. Begins the stream if need be */
+                   Str data); /* one event: "data: ...\n\n"; data is one line. Begins the stream if need be */
+/* What is still to come is all there and follows at once: the stream is not cut for its size any more. */
+void http_sse_rest(HttpReply *r);
 void http_sse_end(HttpReply *r);   /* ends the stream and gives back the reference */
 bool http_has_begun(HttpReply *r); /* an answer or a stream: too late for another status */
 /* gone is called at most once, when the client has gone or was cut before the answer was complete: on the I/O thread, or here and now

@@ -25,6 +25,7 @@ struct HttpReply {
     Buf pending; /* framed bytes on their way to the I/O thread */
     bool queued; /* the queue holds a reference to this reply */
     bool begun;  /* the head is written */
+    bool rest;   /* what is still to be written is bounded: a slow reader is not cut for it */
     bool ended;  /* the answer is complete in `pending` or sent */
     bool broken; /* a begun answer was dropped: cut the connection */
     void (*gone_fn)(void *ctx);

@@ -187,6 +187,13 @@ void http_sse_send(HttpReply *r, Str data)
     end_write(r, before);
 }
 
+void http_sse_rest(HttpReply *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->rest = true;
+    pthread_mutex_unlock(&r->lock);
+}
+
 void http_sse_end(HttpReply *r)
 {
     if (begin_write(r)) {

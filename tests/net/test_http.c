@@ -650,6 +650,34 @@ static void test_slow_readers(void **state)
     app_done(a);
 }
 
+/* One event may be larger than what a stream may leave unsent, and so may be the rest of it. */
+static void test_huge_events(void **state)
+{
+    (void)state;
+    enum { SIZE = 8 << 20 };
+    App *a = app_new();
+    char *huge = mem_alloc(SIZE);
+    memset(huge, 'x', SIZE);
+    for (int rest = 0; rest < 2; rest++) {
+        int fd = dial(a);
+        puts_to(fd, "GET /begin HTTP/1.1\r\nHost: x\r\n\r\n");
+        HttpReply *r = wait_held(a);
+        if (rest) http_sse_rest(r);
+        for (int i = 0; i <= rest; i++) {
+            http_sse_send(r, (Str){ huge, SIZE });
+            usleep(200000); /* the I/O thread has met a socket that takes no more */
+        }
+        assert_int_equal(atomic_load(&a->n_gone), 0);
+        http_sse_end(r);
+        Buf b = get(fd, "\r\n0\r\n\r\n", 5000);
+        assert_true(b.n > (size_t)(rest + 1) * SIZE);
+        buf_free(&b);
+        close(fd);
+    }
+    mem_free(huge);
+    app_done(a);
+}
+
 static void test_pipelined_flood(void **state)
 {
     (void)state;
@@ -781,6 +809,7 @@ int main(void)
         cmocka_unit_test(test_client_leaves),
         cmocka_unit_test(test_gone_before_asked),
         cmocka_unit_test(test_slow_readers),
+        cmocka_unit_test(test_huge_events),
         cmocka_unit_test(test_pipelined_flood),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_drain_runs_out),
