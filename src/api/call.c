@@ -109,6 +109,38 @@ void call_prompts(Call *c, int n_prompts)
     }
 }
 
+/* The rid of prompt i; seen: those of the prompts before it. */
+static Status read_rid(Call *c, Params *p, int i, json_t *seen)
+{
+    const json_t *x = params_get(p, "rid");
+    bool listed = json_is_array(x);
+    if (listed) x = json_array_get(x, (size_t)i);
+    if (!x || json_is_null(x)) return OK;
+    if (!json_is_string(x)) return params_wrong(p, "rid", "a string or a list of strings", x);
+    Str rid = { json_string_value(x), json_string_length(x) };
+    if (rid.n > CALL_RID_MAX) return params_refuse(p, "rid", "can have at most %d characters", CALL_RID_MAX);
+    if (listed && json_object_getn(seen, rid.p, rid.n))
+        return params_refuse(p, "rid", "has \"%.*s\" twice", STR_FMT(rid));
+    if (listed) json_object_setn_new(seen, rid.p, rid.n, json_true());
+    c->prompts[i].rid =
+        c->batch && !listed && rid.n ? arena_printf(c->arena, "%.*s_%d", STR_FMT(rid), i) : arena_str(c->arena, rid);
+    return OK;
+}
+
+Status call_names(Call *c, Params *p)
+{
+    static const char *const lists[] = { "rid", "cache_salt", "extra_key" };
+    Status status = OK;
+    json_t *seen = json_object();
+    for (size_t i = 0; status == OK && i < COUNT(lists); i++) status = params_list_of(p, lists[i], c->n_prompts);
+    for (int i = 0; status == OK && i < c->n_prompts; i++) {
+        status = read_rid(c, p, i, seen);
+        if (status == OK) status = params_salt(p, (size_t)i, &c->prompts[i].q.cache_salt);
+    }
+    json_decref(seen);
+    return status;
+}
+
 /* ---- finishing ---- */
 
 static void set_error(Call *c, const Err *err)
@@ -136,14 +168,30 @@ static void finish_failed(Call *c)
     buf_free(&b);
 }
 
+static void last_delta(Choice *h)
+{
+    h->told = true;
+    h->call->format->delta(h);
+}
+
+/* What was held back from a client that was behind is sent now, all of it: there is no later. */
+static void finish_stream(Call *c)
+{
+    http_sse_rest(c->reply);
+    for (int i = 0; i < c->n_choices; i++) {
+        if (!c->choices[i].told && !atomic_load(&c->gone)) last_delta(&c->choices[i]);
+    }
+    if (c->format->end) c->format->end(c);
+    http_sse_send(c->reply, STR("[DONE]"));
+    http_sse_end(c->reply);
+}
+
 static void finish(Call *c)
 {
     if (atomic_load(&c->failed)) {
         finish_failed(c);
     } else if (c->stream) {
-        if (c->format->end) c->format->end(c);
-        http_sse_send(c->reply, STR("[DONE]"));
-        http_sse_end(c->reply);
+        finish_stream(c);
     } else {
         Buf b = { 0 };
         if (!http_is_gone(c->reply)) c->format->whole(c, &b);
@@ -219,7 +267,7 @@ static void on_event(void *choice, const RadishEvent *e)
         break;
     case RADISH_EV_END:
         take_end(h, e);
-        if (listened && c->stream && !atomic_load(&c->failed)) f->delta(h);
+        if (listened && c->stream && !atomic_load(&c->failed) && !client_is_behind(c)) last_delta(h);
         close_one(c); /* h may be gone from here on */
         break;
     }
@@ -245,9 +293,9 @@ static void make_choices(Call *c)
         h->prompt = &c->prompts[i / c->n];
         h->matched_id = -1;
         if (c->echo) buf_str(&h->text, h->prompt->text);
-        bool same_id = c->n_choices > 1 && c->id_prefix[0]; /* the choices of one OpenAI answer share its id */
-        if (i > 0 && same_id) {
-            h->rid = c->choices[0].rid;
+        if (i > 0 && c->id_prefix[0] && h->prompt->rid.n == 0) {
+            h->rid =
+                c->choices[0].rid; /* the choices of one OpenAI answer share its id, unless the client names them */
         } else if (h->prompt->rid.n == 0) {
             h->rid = new_rid(c->server, c->arena, c->id_prefix);
         } else if (c->n == 1) {
@@ -337,7 +385,7 @@ static Status prepare(Call *c, Err *err)
     Status status = params_parse(buf_view(&c->body), &root, err);
     buf_free(&c->body);
     c->body = (Buf){ 0 };
-    atomic_fetch_sub(&c->server->queued_bytes, held);
+    call_dequeued(c->server, held);
     if (status == OK) status = c->format->prepare(c, root, err);
     if (status == OK) status = submit_all(c, err);
     json_decref(root); /* what the requests point into is copied by now */
@@ -356,14 +404,24 @@ static void run_call(void *call)
     close_one(c);
 }
 
+bool call_queue(Server *s, size_t n_bytes, void (*work)(void *arg), void *arg)
+{
+    size_t queued = atomic_fetch_add(&s->queued_bytes, n_bytes);
+    if (queued <= CALL_QUEUED_BYTES_MAX && tasks_add(s->text, work, arg)) return true;
+    call_dequeued(s, n_bytes);
+    return false;
+}
+
+void call_dequeued(Server *s, size_t n_bytes)
+{
+    atomic_fetch_sub(&s->queued_bytes, n_bytes);
+}
+
 static void start(Call *c)
 {
-    Server *s = c->server;
     Err err;
-    atomic_fetch_add(&s->n_requests, 1);
-    size_t queued = atomic_fetch_add(&s->queued_bytes, c->body.n);
-    if (queued <= CALL_QUEUED_BYTES_MAX && tasks_add(s->text, run_call, c)) return;
-    atomic_fetch_sub(&s->queued_bytes, c->body.n);
+    atomic_fetch_add(&c->server->n_requests, 1);
+    if (call_queue(c->server, c->body.n, run_call, c)) return;
     fail(&err, E_BUSY, "too many requests are waiting; try again");
     set_error(c, &err);
     close_one(c);

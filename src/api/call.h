@@ -35,7 +35,7 @@ struct Server {
     atomic_uint_fast64_t n_ids;
     atomic_uint_fast64_t n_requests, n_aborted, n_refused; /* for /metrics */
     atomic_uint_fast64_t n_prompt_tokens, n_cached_tokens, n_output_tokens;
-    atomic_size_t queued_bytes; /* of bodies waiting for a text thread */
+    atomic_size_t queued_bytes; /* of bodies waiting for a text thread: call_queue's */
     pthread_mutex_t lock;       /* of the list of calls */
     pthread_cond_t idle;
     Call *calls;
@@ -86,6 +86,7 @@ struct Choice {
     Buf part[FRAGMENTS];     /* logprobs as JSON, by the format */
     size_t n_chars;          /* completions: code points before the next token */
     bool opened;             /* chat: the role has been sent */
+    bool told;               /* stream: the last delta has been sent */
     RadishEndReason reason;  /* RADISH_END_NONE: running */
     int32_t matched_id;
     Buf matched_stop, message;
@@ -107,7 +108,7 @@ struct Call {
     Choice *choices;
     int n_choices;
     atomic_int n_submitted; /* choices before it have an id */
-    bool batch;             /* /generate: the answer is a list */
+    bool batch;             /* the prompts came as a list; /generate: or the answer is one */
     bool stream, include_usage, continuous_usage, echo, return_ids, return_prompt_ids;
     const char *id_prefix;
     atomic_int open;  /* choices that have not ended, and one while submitting */
@@ -122,8 +123,14 @@ struct Call {
 void call_start(Server *s, const Format *format, const char *id_prefix, HttpReply *reply);
 /* As call_start, for one token after a prompt of one token: a sign of life. */
 void call_start_ids(Server *s, const Format *format, HttpReply *reply, int32_t id, int timeout_ms);
+/* Queues work(arg) for a text thread, unless too much waits there already: false. n_bytes: of the body that it will work on; work says with
+ * call_dequeued that it has begun. */
+bool call_queue(Server *s, size_t n_bytes, void (*work)(void *arg), void *arg);
+void call_dequeued(Server *s, size_t n_bytes);
 /* Room for n_prompts prompts with default requests. */
 void call_prompts(Call *c, int n_prompts);
+/* What prompts are told apart by: "rid" (a string, of a batch RID_0, RID_1 ...), "cache_salt" and "extra_key"; each a string for all or a list. */
+Status call_names(Call *c, Params *p);
 /* Cancels the calls (any thread) with an answer whose id begins with rid. Returns how many. */
 int call_abort(Server *s, Str rid, bool all);
 void call_wait_idle(Server *s);

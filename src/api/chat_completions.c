@@ -238,9 +238,7 @@ static Status read_body(Call *c, Params *p)
     TRY(read_logprobs(p, one));
     TRY(params_bool(p, "return_meta_info", &meta));
     if (meta) return params_refuse(p, "return_meta_info", "is not supported here: use /generate");
-    TRY(params_str(p, "rid", &one->rid));
-    if (one->rid.n > CALL_RID_MAX) return params_refuse(p, "rid", "can have at most %d characters", CALL_RID_MAX);
-    one->rid = arena_str(c->arena, one->rid);
+    TRY(call_names(c, p));
     TRY(check_tools(p));
     q->parse_specials = true;
     q->add_bos = false; /* the template writes it */

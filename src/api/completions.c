@@ -32,6 +32,7 @@ static Status read_prompts(Call *c, Params *p)
     if (n > CALL_PROMPTS_MAX)
         return params_refuse(p, "prompt", "can have at most %d prompts, not %zu", CALL_PROMPTS_MAX, n);
     call_prompts(c, (int)n);
+    c->batch = many;
     for (size_t i = 0; i < n; i++) TRY(read_prompt(c, p, many ? json_array_get(x, i) : x, &c->prompts[i]));
     return OK;
 }
@@ -50,7 +51,7 @@ static Status echo_text(Call *c, Prompt *p, Err *err)
     return OK;
 }
 
-static Status read_fields(Call *c, Params *p, RadishRequest *q, int *top, Str *rid)
+static Status read_fields(Call *c, Params *p, RadishRequest *q, int *top)
 {
     int best_of = 0, max_tokens = 16;
     if (json_is_boolean(params_get(p, "logprobs")))
@@ -66,8 +67,6 @@ static Status read_fields(Call *c, Params *p, RadishRequest *q, int *top, Str *r
     if (best_of > c->n) return params_refuse(p, "best_of", "above n is not supported: ask for n answers and choose");
     q->top_logprobs = *top;
     if (c->echo && *top >= 0) q->prompt_logprobs_from = 0;
-    TRY(params_str(p, "rid", rid));
-    if (rid->n > CALL_RID_MAX) return params_refuse(p, "rid", "can have at most %d characters", CALL_RID_MAX);
     return OK;
 }
 
@@ -75,21 +74,20 @@ static Status prepare(Call *c, const json_t *body, Err *err)
 {
     Params p = { .o = body, .where = "", .arena = c->arena, .err = err };
     RadishRequest q;
-    Str rid = { 0 };
     int top = -1;
     radish_request_init(&q);
-    Status status = read_fields(c, &p, &q, &top, &rid);
+    Status status = read_fields(c, &p, &q, &top);
     if (status == OK) status = read_prompts(c, &p);
     if (status == OK && (int64_t)c->n_prompts * c->n > CALL_CHOICES_MAX)
         status = params_refuse(&p, "n", "times the number of prompts is more than %d", CALL_CHOICES_MAX);
-    c->param = status == OK ? NULL : p.param;
     for (int i = 0; status == OK && i < c->n_prompts; i++) {
         Prompt *one = &c->prompts[i];
         one->q = q;
         one->top = top;
-        one->rid = arena_str(c->arena, rid);
         if (c->echo) status = echo_text(c, one, err);
     }
+    if (status == OK) status = call_names(c, &p);
+    c->param = status == OK ? NULL : p.param;
     return status;
 }
 

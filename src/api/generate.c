@@ -15,13 +15,6 @@ static const json_t *nth(const json_t *body, const char *key, int i)
     return json_is_null(x) ? NULL : x;
 }
 
-static Status check_list(Params *p, const char *key, int n)
-{
-    const json_t *x = params_get(p, key);
-    if (!json_is_array(x) || json_array_size(x) == (size_t)n) return OK;
-    return params_refuse(p, key, "is a list of %zu, the batch has %d prompts", json_array_size(x), n);
-}
-
 static Status read_text(Call *c, Params *p, const json_t *x)
 {
     bool many = json_is_array(x);
@@ -123,22 +116,6 @@ static Status read_logprobs(Params *p, Prompt *one)
     return OK;
 }
 
-static Status read_rid(Call *c, Params *p, int i)
-{
-    const json_t *list = params_get(p, "rid"), *x = nth(p->o, "rid", i);
-    if (!x) return OK;
-    if (!json_is_string(x)) return params_wrong(p, "rid", "a string or a list of strings", x);
-    if (json_string_length(x) > CALL_RID_MAX)
-        return params_refuse(p, "rid", "can have at most %d characters", CALL_RID_MAX);
-    Str rid = { json_string_value(x), json_string_length(x) };
-    for (int k = 0; k < i && json_is_array(list); k++) {
-        if (str_eq(c->prompts[k].rid, rid)) return params_refuse(p, "rid", "has \"%.*s\" twice", STR_FMT(rid));
-    }
-    bool one_for_all = c->batch && !json_is_array(list);
-    c->prompts[i].rid = one_for_all ? arena_printf(c->arena, "%.*s_%d", STR_FMT(rid), i) : arena_str(c->arena, rid);
-    return OK;
-}
-
 /* The fields of prompt i, lists taken apart. */
 static Status read_prompt(Call *c, Params *p, int i)
 {
@@ -163,15 +140,13 @@ static Status read_prompt(Call *c, Params *p, int i)
     if (status != OK) p->param = inner.param;
     json_decref(flat);
     TRY(status);
-    TRY(params_int(p, "priority", INT32_MIN, INT32_MAX, &one->q.priority));
-    TRY(params_salt(p, (size_t)i, &one->q.cache_salt));
-    return read_rid(c, p, i);
+    return params_int(p, "priority", INT32_MIN, INT32_MAX, &one->q.priority);
 }
 
 static Status read_body(Call *c, Params *p)
 {
-    static const char *const lists[] = { "sampling_params",  "rid",      "return_logprob", "logprob_start_len",
-                                         "top_logprobs_num", "lora_path" };
+    static const char *const lists[] = { "sampling_params", "return_logprob", "logprob_start_len", "top_logprobs_num",
+                                         "lora_path" };
     const json_t *text = params_get(p, "text"), *ids = params_get(p, "input_ids"), *lora = params_get(p, "lora_path");
     bool no_lora = json_is_array(lora); /* a list of nulls asks for nothing */
     for (size_t i = 0; no_lora && i < json_array_size(lora); i++) no_lora = json_is_null(json_array_get(lora, i));
@@ -185,8 +160,9 @@ static Status read_body(Call *c, Params *p)
         TRY(read_ids(c, p, ids));
     else
         return params_refuse(p, "text", "or input_ids must be given");
-    for (size_t i = 0; i < COUNT(lists); i++) TRY(check_list(p, lists[i], c->batch ? c->n_prompts : 1));
+    for (size_t i = 0; i < COUNT(lists); i++) TRY(params_list_of(p, lists[i], c->n_prompts));
     for (int i = 0; i < c->n_prompts; i++) TRY(read_prompt(c, p, i));
+    TRY(call_names(c, p));
     if ((int64_t)c->n_prompts * c->n > CALL_CHOICES_MAX)
         return params_refuse(p, "sampling_params", "ask for more than %d answers together", CALL_CHOICES_MAX);
     c->batch = c->batch || c->n > 1;

@@ -177,6 +177,14 @@ Status params_id_list(Params *p, const char *key, const json_t *list, const int3
     return OK;
 }
 
+Status params_list_of(Params *p, const char *key, int n)
+{
+    const json_t *x = params_get(p, key);
+    if (!json_is_array(x) || json_array_size(x) == (size_t)n) return OK;
+    return params_refuse(p, key, "is a list of %zu, but there %s %d prompt%s", json_array_size(x),
+                         n == 1 ? "is" : "are", n, n == 1 ? "" : "s");
+}
+
 /* ---- sampling ---- */
 
 /* A string or a list of strings; the strings are borrowed from the JSON tree. */

@@ -33,6 +33,8 @@ Status params_f32(Params *p, const char *key, double low, double high, float *io
 Status params_str(Params *p, const char *key, Str *io);
 /* A list of token ids; elements are checked against what an int32 holds. */
 Status params_id_list(Params *p, const char *key, const json_t *list, const int32_t **ids, int *n);
+/* A field that may be a list, one element for each of n prompts: refused if it is a list of another length. */
+Status params_list_of(Params *p, const char *key, int n);
 /* "KEY must be WHAT, not a string" */
 Status params_wrong(Params *p, const char *key, const char *what, const json_t *x);
 Status params_refuse(Params *p, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -18,6 +18,7 @@ static void run_job(void *job)
     json_t *root = NULL;
     Buf out = { 0 };
     Params p = { .where = "", .arena = arena_new(0), .err = &err };
+    call_dequeued(j->server, j->body.n);
     Status status = params_parse(buf_view(&j->body), &root, &err);
     p.o = root;
     if (status == OK) status = j->work(j->server, &p, &out);
@@ -36,7 +37,7 @@ static void start(Server *s, HttpReply *r, Status (*work)(Server *s, Params *p, 
 {
     Job *j = mem_alloc(sizeof *j);
     *j = (Job){ s, r, http_take_body(r), work };
-    if (tasks_add(s->text, run_job, j)) return;
+    if (call_queue(s, j->body.n, run_job, j)) return;
     reply_error(r, 503, STR("too many requests are waiting; try again"), NULL, NULL);
     buf_free(&j->body);
     mem_free(j);

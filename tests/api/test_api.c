@@ -476,7 +476,11 @@ static void test_bad_input(void **state)
         { G, "{\"input_ids\":[]}", "empty" },
         { G, "{\"input_ids\":[[1],[]]}", "empty prompt" },
         { G, "{\"text\":[\"a\",\"b\"],\"rid\":[\"x\",\"x\"]}", "twice" },
-        { G, "{\"text\":[\"a\",\"b\"],\"rid\":[\"x\"]}", "list of 1, the batch has 2" },
+        { G, "{\"text\":[\"a\",\"b\"],\"rid\":[\"x\"]}", "rid is a list of 1, but there are 2 prompts" },
+        { C, "{\"prompt\":[\"a\",\"b\"],\"rid\":[\"x\",\"x\"]}", "twice" },
+        { C, "{\"prompt\":\"a\",\"rid\":[\"x\",\"y\"]}", "rid is a list of 2, but there is 1 prompt" },
+        { C, "{\"prompt\":[\"a\",\"b\"],\"cache_salt\":[\"x\"]}", "cache_salt is a list of 1" },
+        { M, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"rid\":7}", "a string or a list of strings" },
         { G, "{\"text\":\"a\",\"sampling_params\":{\"max_tokens\":1}}", "no field \\\"max_tokens\\\"" },
         { G, "{\"text\":\"a\",\"sampling_params\":{\"json_schema\":\"{}\"}}",
           "sampling_params.json_schema is not supported yet" },
@@ -609,6 +613,54 @@ static void test_abort(void **state)
     assert_true(eventually_idle(a));
 }
 
+/* Each prompt of a list can be named, and is aborted by its name alone. */
+static void test_rids(void **state)
+{
+    App *a = *state;
+    Answer r = post(a, "/v1/completions", "{\"prompt\":\"a\",\"rid\":\"mine\"}");
+    assert_string_equal(text_at(&r, "id"), "mine");
+    answer_free(&r);
+    r = post(a, "/v1/completions", "{\"prompt\":[\"a\",\"b\"],\"rid\":\"mine\"}");
+    assert_string_equal(text_at(&r, "id"), "mine_0");
+    answer_free(&r);
+    r = post(a, "/v1/chat/completions",
+             "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"max_tokens\":1,\"rid\":[\"m\"]}");
+    assert_string_equal(text_at(&r, "id"), "m");
+    answer_free(&r);
+    int fd = send_request(a, "POST", "/v1/completions", JSON_TYPE,
+                          STR("{\"prompt\":[\"!slow\",\"!never\"],\"rid\":[\"x-1\",\"y-2\"],\"max_tokens\":5}"));
+    wait_running(a, 2);
+    expect(a, "/abort_request", "{\"rid\":\"y-2\"}", 200, NULL);
+    r = receive(fd);
+    assert_string_equal(text_at(&r, "id"), "x-1");
+    assert_string_equal(text_at(&r, "choices/0/finish_reason"), "length");
+    assert_string_equal(text_at(&r, "choices/1/finish_reason"), "abort");
+    answer_free(&r);
+}
+
+/* Many long answers that end together are more than a stream may leave unsent; a client that looks away still gets them all. */
+static void test_slow_reader_of_many(void **state)
+{
+    enum { N = 100 };
+    App *a = *state;
+    Buf body = { 0 };
+    buf_str(&body, STR("{\"stream\":true,\"sampling_params\":{\"max_new_tokens\":4000},\"text\":[\"abc\""));
+    for (int i = 1; i < N; i++) buf_str(&body, STR(",\"abc\""));
+    buf_str(&body, STR("]}"));
+    int fd = send_request(a, "POST", "/generate", "", buf_view(&body)), n_finished = 0;
+    wait_running(a, N);
+    usleep(100000); /* the first pieces fill what the sockets hold */
+    while (!eventually_idle(a)) continue;
+    usleep(200000);
+    Answer r = receive(fd);
+    for (size_t at = 0; (at = str_find(r.body, STR("\"type\":\"length\",\"length\":4000"), at)) != SIZE_MAX; at++)
+        n_finished++;
+    assert_int_equal(n_finished, N);
+    assert_true(str_ends(r.body, STR("data: [DONE]\n\n")));
+    answer_free(&r);
+    buf_free(&body);
+}
+
 /* A client that does not read gets fewer, larger pieces, and the same text in the end. */
 static void test_slow_reader(void **state)
 {
@@ -736,7 +788,9 @@ int main(void)
         cmocka_unit_test(test_trouble),
         cmocka_unit_test(test_leaving_cancels),
         cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_rids),
         cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_slow_reader_of_many),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_drain),
     };
