@@ -13,4 +13,11 @@
 #include <cmocka.h>
 /* clang-format on */
 
+/* True where a token of the real model costs a second: under the thread sanitizer, or emulated. Such runs do the same with less of it. */
+static inline int test_is_slow(void)
+{
+    const char *preset = getenv("RADISH_PRESET");
+    return preset && (!strcmp(preset, "tsan") || !strcmp(preset, "aarch64"));
+}
+
 #endif

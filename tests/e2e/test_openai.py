@@ -14,14 +14,14 @@ try:
 except ImportError as e:
     print(f"radish-test: skip: {e}")
     sys.exit(77)
-from server import SLOW, Server, run
+from server import PATIENCE, SLOW, Server, run
 
 GREEDY = {"model": "smol", "temperature": 0}
 CHAT = [{"role": "user", "content": "What is 2+2?"}]
 
 
 def client(s):
-    return openai.OpenAI(base_url=s.url + "/v1", api_key="none", max_retries=0, timeout=120)
+    return openai.OpenAI(base_url=s.url + "/v1", api_key="none", max_retries=0, timeout=PATIENCE)
 
 
 def test_readme(s):
@@ -252,7 +252,7 @@ def test_keys_and_drain(s):
     own = Server(sys.argv[1], "--api-key", "secret", "--enable-cache-report")
     try:
         assert own.get("/v1/models")[0] == 401 and own.get("/health")[0] == 200
-        c = openai.OpenAI(base_url=own.url + "/v1", api_key="secret", max_retries=0, timeout=120)
+        c = openai.OpenAI(base_url=own.url + "/v1", api_key="secret", max_retries=0, timeout=PATIENCE)
         text = "Once upon a time there was a little girl who lived in a small house at the edge of a large forest. "
         first = c.completions.create(prompt=text * 2, max_tokens=2, **GREEDY)
         second = c.completions.create(prompt=text * 2, max_tokens=2, **GREEDY)
