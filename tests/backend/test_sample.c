@@ -6,7 +6,7 @@
 
 static const BackendOps *ops;
 
-enum { VOCAB = 1000, MAX_VOCAB = 50000, WORDS = (VOCAB + 31) / 32 };
+enum { VOCAB = 1000, MAX_VOCAB = 50000, WIDE_VOCAB = 262144, WORDS = (VOCAB + 31) / 32 };
 
 typedef struct {
     Device *d;
@@ -275,6 +275,88 @@ static void draws_invert_the_cumulative(void **state)
 {
     (void)state;
     on_every_isa(inverse_on);
+}
+
+/* ---- wide vocabularies ---- */
+
+/* Shapes of wide rows. The last two lie to whoever looks at a part of each 256 logits. */
+typedef enum { PEAKED, REALISTIC, FLAT, TIED, STEPS, LOW_PROBES, HIGH_PROBES, N_SHAPES } Shape;
+
+static void fill_shape(float *x, int n, Shape shape, Rng *rng)
+{
+    for (int i = 0; i < n; i++) {
+        float v = rng_normal(rng);
+        bool probe = i % 256 < 16;
+        x[i] = shape == FLAT || shape == PEAKED ? 0.3f * v : 3 * v;
+        if (shape == TIED) x[i] = 1.5f;
+        if (shape == STEPS) x[i] = roundf(v);
+        if (shape == LOW_PROBES) x[i] = 0.1f * v - (probe ? 5 : 0);
+        if (shape == HIGH_PROBES) x[i] = 0.1f * v + (probe ? 5 : 0);
+    }
+    if (shape == PEAKED) x[n / 3] = 16;
+}
+
+/* Every draw against the definition, in f64, of what is kept and of the inverse of its cumulative distribution. */
+static int check_wide(Bed *b, Tensor t, SampleRow r, const char *what)
+{
+    enum { DRAWS = 24 };
+    static double p[WIDE_VOCAB];
+    SampleOut out[DRAWS];
+    SampleRow rows[DRAWS];
+    int unsure, checked = 0;
+    reference(&r, t.p, p, &unsure);
+    t.stride = 0; /* the same row for all */
+    for (int i = 0; i < DRAWS; i++) {
+        rows[i] = r;
+        rows[i].counter = (uint64_t)i;
+    }
+    draw(b, t, rows, DRAWS, out);
+    for (int i = 0; i < DRAWS; i++) {
+        double u = rng_uniform(r.seed, (uint64_t)i, 0), sum = 0, near = unsure ? 2e-5 : 4e-6;
+        int want = 0;
+        while (want < t.cols && sum + p[want] <= u + near) sum += p[want++];
+        if (sum > u - near) continue; /* too near a border to tell */
+        if (out[i].token != want) print_error("%s, %s: drew %d, not %d\n", b->isa, what, out[i].token, want);
+        assert_int_equal(out[i].token, want);
+        checked++;
+    }
+    return checked;
+}
+
+static void wide_on(Bed *b)
+{
+    static const struct {
+        const char *what;
+        float top_p, min_p;
+        int top_k;
+    } limits[] = { { "nothing", 1, 0, 0 },       { "top_p 0.95", 0.95f, 0, 0 },
+                   { "top_p 0.5", 0.5f, 0, 0 },  { "top_p 0.01", 0.01f, 0, 0 },
+                   { "min_p 0.1", 1, 0.1f, 0 },  { "min_p, top_p", 0.8f, 0.1f, 0 },
+                   { "top_k 50", 1, 0, 50 },     { "top_k 700", 0.9f, 0, 700 },
+                   { "top_k 9000", 1, 0, 9000 }, { "top_k 9000 and all", 0.7f, 0.02f, 9000 } };
+    static float x[WIDE_VOCAB];
+    bool plain = strcmp(b->isa, "plain") == 0;
+    int checked = 0;
+    for (int shape = 0; shape < N_SHAPES; shape++) {
+        int n = shape % 2 || plain ? 49152 - 7 : WIDE_VOCAB - 5;
+        fill_shape(x, n, (Shape)shape, &b->rng);
+        Tensor t = { .p = x, .rows = 1, .cols = n, .stride = n };
+        for (int i = 0; i < (int)COUNT(limits); i++) {
+            SampleRow r = row_with(0.8f);
+            r.n_vocab = n;
+            r.top_p = limits[i].top_p;
+            r.min_p = limits[i].min_p;
+            r.top_k = limits[i].top_k;
+            checked += check_wide(b, t, r, limits[i].what);
+        }
+    }
+    assert_true(checked > 500);
+}
+
+static void wide_vocabularies(void **state)
+{
+    (void)state;
+    on_every_isa(wide_on);
 }
 
 /* ---- what changes logits ---- */
@@ -547,6 +629,7 @@ int main(void)
         cmocka_unit_test(distributions),
         cmocka_unit_test(kept_sets),
         cmocka_unit_test(draws_invert_the_cumulative),
+        cmocka_unit_test(wide_vocabularies),
         cmocka_unit_test(changes_of_logits),
         cmocka_unit_test(a_draw_depends_on_its_row),
         cmocka_unit_test(two_may_be_queued),

@@ -72,68 +72,172 @@ static void vec_clean(float *y, const float *x, const uint32_t *allowed, int n)
     }
 }
 
-static void vec_weigh(float *w, const float *y, int n, float top, float inv_temp, Weighed *out)
+/* Elements [i, n) of a vector, of which there may be fewer than VW, or none; the others are -infinity. */
+VEC vf load_rest(const float *y, int i, int n)
 {
-    vf t = vf_set(top), by = vf_set(inv_temp), total = vf_zero(), mass[SAMPLE_BANDS];
-    int count[SAMPLE_BANDS] = { 0 };
-    for (int b = 0; b < SAMPLE_BANDS; b++) mass[b] = vf_zero();
-    for (int i = 0; i < n; i += VW) {
-        int k = MIN(VW, n - i);
-        vf z = vf_mul(vf_sub(k == VW ? vf_load(y + i) : vf_load_n(y + i, k), t), by);
-        if (k < VW) z = vf_if(vm_from_bits((1u << k) - 1), z, vf_set(-INFINITY));
-        vf e = vf_exp(z);
-        if (k == VW)
-            vf_store(w + i, e);
-        else
-            vf_store_n(w + i, e, k);
-        total = vf_add(total, e);
-        if (!vm_bits(vf_ge(z, vf_set(sample_band[SAMPLE_BANDS - 1])))) continue;
-        for (int b = 0; b < SAMPLE_BANDS; b++) {
-            vm in = vf_ge(z, vf_set(sample_band[b]));
-            mass[b] = vf_add(mass[b], vf_keep(in, e));
-            count[b] += __builtin_popcount(vm_bits(in));
+    if (i + VW <= n) return vf_load(y + i);
+    if (i >= n) return vf_set(-INFINITY);
+    return vf_if(vm_from_bits((1u << (n - i)) - 1), vf_load_n(y + i, n - i), vf_set(-INFINITY));
+}
+
+static float vec_lane_max(const float *y, int n, float *max)
+{
+    enum { PARTS = CHUNK_LANES / VW };
+    vf all = vf_set(-INFINITY);
+    for (int i = 0; i < n; i += CHUNK, max += CHUNK_LANES) {
+        vf top[PARTS][2];
+        for (int j = 0; j < PARTS; j++) top[j][0] = top[j][1] = vf_set(-INFINITY);
+        bool whole = i + CHUNK <= n;
+        for (int at = i; at < i + CHUNK; at += 2 * CHUNK_LANES) {
+            for (int j = 0; j < 2 * PARTS; j++) {
+                vf y_j = whole ? vf_load(y + at + j * VW) : load_rest(y, at + j * VW, n);
+                top[j % PARTS][j / PARTS] = vf_max(y_j, top[j % PARTS][j / PARTS]); /* NaN loses */
+            }
+        }
+        for (int j = 0; j < PARTS; j++) {
+            vf m = vf_max(top[j][0], top[j][1]);
+            vf_store(max + j * VW, m);
+            all = vf_max(m, all);
         }
     }
-    out->total = vf_sum64(total);
-    for (int b = 0; b < SAMPLE_BANDS; b++) {
-        out->mass[b] = vf_sum64(mass[b]);
-        out->count[b] = count[b];
+    return vf_top(all);
+}
+
+/* A Weighing on vectors. All that lies further below top than `least` weighs the same, next to nothing. */
+typedef struct {
+    vf top, by, least;
+} Scales;
+
+VEC Scales scales_of(Weighing g)
+{
+    return (Scales){ vf_set(g.top), vf_set(g.by), vf_set(-124.9f / MAX(g.by, 1e-30f)) };
+}
+
+VEC vf weight_of(const Scales *s, vf y)
+{
+    return vf_exp2_of(vf_max(vf_sub(y, s->top), s->least), s->by); /* also where y is NaN */
+}
+
+static void vec_weigh(float *w, const float *y, int n, Weighing g)
+{
+    Scales s = scales_of(g);
+    for (int i = 0; i < n; i += VW) {
+        vf v = load_rest(y, i, n), e = vf_keep(vf_gt(vf_sub(v, s.top), s.least), weight_of(&s, v));
+        if (i + VW <= n)
+            vf_store(w + i, e);
+        else
+            vf_store_n(w + i, e, n - i);
     }
 }
 
-static double vec_mass_above(const float *y, const float *w, int n, float t, int *count)
+static void vec_tally(const float *y, const float *w, int n, float t, Tally *out)
 {
-    vf low = vf_set(t), mass = vf_zero();
+    vf low = vf_set(t), mass[2] = { vf_zero(), vf_zero() }, squares[2] = { vf_zero(), vf_zero() };
     int m = 0, i = 0;
-    double rest = 0;
-    for (; i + VW <= n; i += VW) {
-        vm in = vf_ge(vf_load(y + i), low);
-        mass = vf_add(mass, vf_keep(in, vf_load(w + i)));
+    for (; i + 2 * VW <= n; i += 2 * VW) {
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            vm in = vf_ge(vf_load(y + i + j * VW), low);
+            vf e = vf_keep(in, vf_load(w + i + j * VW));
+            mass[j] = vf_add(mass[j], e);
+            squares[j] = vf_fma(e, e, squares[j]);
+            m += __builtin_popcount(vm_bits(in));
+        }
+    }
+    for (; i < n; i += VW) {
+        vm in = vf_ge(load_rest(y, i, n), low);
+        vf e = vf_keep(in, i + VW <= n ? vf_load(w + i) : vf_load_n(w + i, n - i));
+        mass[0] = vf_add(mass[0], e);
+        squares[0] = vf_fma(e, e, squares[0]);
         m += __builtin_popcount(vm_bits(in));
     }
-    for (; i < n; i++) {
-        if (!(y[i] >= t)) continue;
-        rest += w[i];
-        m++;
-    }
-    *count = m;
-    return vf_sum64(mass) + rest;
+    *out = (Tally){ vf_sum64(vf_add(mass[0], mass[1])), vf_sum64(vf_add(squares[0], squares[1])), m };
 }
 
-static int vec_collect(int32_t *ids, float *values, const float *y, int n, float t, float below)
+VEC bool reaches(const float *max, vf t)
 {
-    int m = 0, i = 0;
-    for (; i + VW <= n; i += VW) {
-        vf v = vf_load(y + i);
-        vm in = vm_and(vf_ge(v, vf_set(t)), vf_lt(v, vf_set(below)));
-        if (vm_bits(in)) m += vf_pack(values + m, ids + m, v, in, i);
-    }
-    for (; i < n; i++) {
-        if (!(y[i] >= t && y[i] < below)) continue;
-        ids[m] = i;
-        values[m++] = y[i];
+    unsigned any = 0;
+    for (int j = 0; j < CHUNK_LANES; j += VW) any |= vm_bits(vf_ge(vf_load(max + j), t));
+    return any != 0;
+}
+
+enum { WORDS = CHUNK / 64 };
+
+/* Appends the logits of a chunk, whose first is y[first], that have a bit set. In two steps, because a branch a vector would
+ * be guessed wrongly most of the time. */
+static inline int set_aside(const uint64_t bits[WORDS], const float *y, int first, int32_t *ids, float *values)
+{
+    int m = 0;
+    for (int i = 0; i < WORDS; i++) {
+        for (uint64_t word = bits[i]; word; word &= word - 1) {
+            int id = first + i * 64 + __builtin_ctzll(word);
+            ids[m] = id;
+            values[m++] = y[id];
+        }
     }
     return m;
+}
+
+static int vec_collect(int32_t *ids, float *values, const float *y, const float *max, int n, float t)
+{
+    vf low = vf_set(t);
+    int m = 0;
+    for (int first = 0; first < n; first += CHUNK, max += CHUNK_LANES) {
+        if (!reaches(max, low)) continue;
+        uint64_t bits[WORDS] = { 0 };
+        int end = MIN(CHUNK, n - first);
+        for (int i = 0; i < end; i += VW) {
+            bits[i / 64] |= (uint64_t)vm_bits(vf_ge(load_rest(y, first + i, n), low)) << (i % 64);
+        }
+        m += set_aside(bits, y, first, ids + m, values + m);
+    }
+    return m;
+}
+
+typedef struct {
+    Scales scales;
+    vf low, from, to;
+} SiftBy;
+
+/* 64 logits. Returns which to set aside. */
+VEC uint64_t sift_word(const SiftBy *b, const float *y, int n, vf above[2], vf total[2], const bool whole)
+{
+    uint64_t word = 0;
+#pragma GCC unroll 8
+    for (int i = 0; i < 64; i += VW) {
+        vf v = whole ? vf_load(y + i) : load_rest(y, i, n), e = weight_of(&b->scales, v);
+        vm over = vf_ge(v, b->to), aside = vm_andn(over, vf_ge(v, b->from));
+        int j = i / VW % 2;
+        total[j] = vf_add_if(vf_ge(v, b->low), total[j], e);
+        above[j] = vf_add_if(over, above[j], e);
+        word |= (uint64_t)vm_bits(aside) << i;
+    }
+    return word;
+}
+
+static void vec_sift(Sift *s)
+{
+    SiftBy b = { scales_of(s->g), vf_set(s->low), vf_set(s->from), vf_set(s->to) };
+    int m = 0, chunk = 0;
+    s->above = s->total = 0;
+    for (int first = 0; first < s->n; first += CHUNK, chunk++) {
+        s->start[chunk] = m;
+        s->mass[chunk] = 0;
+        if (!reaches(s->max + chunk * CHUNK_LANES, b.low)) continue;
+        uint64_t bits[WORDS];
+        vf above[2] = { vf_zero(), vf_zero() }, total[2] = { vf_zero(), vf_zero() };
+        bool whole = first + CHUNK <= s->n;
+        for (int i = 0; i < WORDS; i++) {
+            const float *y = s->y + first + i * 64;
+            bits[i] = whole ? sift_word(&b, y, 64, above, total, true)
+                            : sift_word(&b, y, s->n - first - i * 64, above, total, false);
+        }
+        s->mass[chunk] = vf_sum64(vf_add(above[0], above[1]));
+        s->above += s->mass[chunk];
+        s->total += vf_sum64(vf_add(total[0], total[1]));
+        m += set_aside(bits, s->y, first, s->ids + m, s->values + m);
+    }
+    s->start[chunk] = m;
 }
 
 #endif

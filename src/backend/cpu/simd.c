@@ -15,9 +15,11 @@ const Simd simd_plain = {
     .find_above = plain_find_above,
     .sum_exp = plain_sum_exp,
     .clean = plain_clean,
+    .lane_max = plain_lane_max,
     .weigh = plain_weigh,
-    .mass_above = plain_mass_above,
+    .tally = plain_tally,
     .collect = plain_collect,
+    .sift = plain_sift,
 };
 
 static const Simd *const tables[ISA_COUNT] = {

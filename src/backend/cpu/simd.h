@@ -16,7 +16,8 @@ enum {
     ATTN_BLOCK = ATTN_PAGES * KV_PAGE,
     ATTN_ROWS = 12,     /* query rows of a tile at most */
     ATTN_DIM_MAX = 512, /* of a head */
-    SAMPLE_BANDS = 6    /* see weigh */
+    CHUNK_LANES = 16,   /* see lane_max */
+    CHUNK = 256         /* logits that are looked at, or passed over, together */
 };
 
 /* The queries of one tile against one block of pages of one kv head.
@@ -37,14 +38,29 @@ typedef struct {
     float sum[ATTN_ROWS];  /* out: sum of exp(s - max) */
 } AttnBlock;
 
-/* What weigh() learned besides the weights: how much lies at or above each of a few fixed weights. */
+/* The weight of a logit y <= top: 2^((y - top) * by). */
 typedef struct {
-    double total;              /* of all weights */
-    double mass[SAMPLE_BANDS]; /* of weights with (y - top) * inv_temp >= sample_band[i] */
-    int count[SAMPLE_BANDS];
-} Weighed;
+    float top, by;
+} Weighing;
 
-extern const float sample_band[SAMPLE_BANDS]; /* falling */
+typedef struct {
+    double mass, squares; /* sums of weights, and of their squares */
+    int count;
+} Tally;
+
+/* One pass over a row: weighs all logits from `low` up, and sets aside those from `from` up to below `to`. */
+typedef struct {
+    const float *y;
+    const float *max; /* of lane_max(y); chunks that do not reach low are passed over */
+    int n;
+    Weighing g;
+    float low, from, to; /* low <= from <= to, low finite */
+    double *mass;        /* out: [chunks] weights of y >= to */
+    int *start;   /* out: [chunks + 1] index of the first that was set aside in each chunk, then how many there are */
+    int32_t *ids; /* out: what was set aside, in rising id order; room for n */
+    float *values;
+    double above, total; /* out: weights of all y >= to, and of all y >= low */
+} Sift;
 
 typedef struct {
     const char *name;
@@ -70,12 +86,16 @@ typedef struct {
     double (*sum_exp)(const float *x, int n, float top);
     /* y = x with NaN and what `allowed` (may be NULL) lacks as -infinity, and +infinity as the largest float */
     void (*clean)(float *y, const float *x, const uint32_t *allowed, int n);
-    /* w = exp((y - top) * inv_temp), -infinity giving 0 */
-    void (*weigh)(float *w, const float *y, int n, float top, float inv_temp, Weighed *out);
-    /* sum of the w whose y >= t, and how many they are */
-    double (*mass_above)(const float *y, const float *w, int n, float t, int *count);
-    /* ids and values with t <= y < below, in rising id order; returns how many; both may be written n long */
-    int (*collect)(int32_t *ids, float *values, const float *y, int n, float t, float below);
+    /* max[16 c + j] = the largest of y[256 c + j], y[256 c + 16 + j], ... that are below n, NaN never; -infinity: none.
+     * c runs over all chunks, the last may be short. Returns the largest of all. */
+    float (*lane_max)(const float *y, int n, float *max);
+    /* w = the weights of y, 0 where they are below 2^-124.9 */
+    void (*weigh)(float *w, const float *y, int n, Weighing g);
+    /* of the w whose y >= t; the squares may overflow to infinity */
+    void (*tally)(const float *y, const float *w, int n, float t, Tally *out);
+    /* ids and values with y >= t, in rising id order, max being lane_max's; returns how many; room for n */
+    int (*collect)(int32_t *ids, float *values, const float *y, const float *max, int n, float t);
+    void (*sift)(Sift *s);
 } Simd;
 
 /* NULL: not in this build. */
@@ -100,8 +120,10 @@ int plain_argmax(const float *x, int n);
 int plain_find_above(const float *x, int from, int n, float t);
 double plain_sum_exp(const float *x, int n, float top);
 void plain_clean(float *y, const float *x, const uint32_t *allowed, int n);
-void plain_weigh(float *w, const float *y, int n, float top, float inv_temp, Weighed *out);
-double plain_mass_above(const float *y, const float *w, int n, float t, int *count);
-int plain_collect(int32_t *ids, float *values, const float *y, int n, float t, float below);
+float plain_lane_max(const float *y, int n, float *max);
+void plain_weigh(float *w, const float *y, int n, Weighing g);
+void plain_tally(const float *y, const float *w, int n, float t, Tally *out);
+int plain_collect(int32_t *ids, float *values, const float *y, const float *max, int n, float t);
+void plain_sift(Sift *s);
 
 #endif

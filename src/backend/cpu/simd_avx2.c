@@ -28,7 +28,9 @@ const Simd simd_avx2 = {
     .find_above = vec_find_above,
     .sum_exp = vec_sum_exp,
     .clean = vec_clean,
+    .lane_max = vec_lane_max,
     .weigh = vec_weigh,
-    .mass_above = vec_mass_above,
+    .tally = vec_tally,
     .collect = vec_collect,
+    .sift = vec_sift,
 };

@@ -30,6 +30,7 @@ VEC vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
 VEC vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
 VEC vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }   /* a * b + c */
 VEC vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); } /* c - a * b */
+VEC vf vf_fms(vf a, vf b, vf c) { return _mm256_fmsub_ps(a, b, c); }   /* a * b - c */
 VEC vf vf_max(vf x, vf y) { return _mm256_max_ps(x, y); }
 VEC vf vf_min(vf x, vf y) { return _mm256_min_ps(x, y); }
 VEC vf vf_round(vf x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -43,12 +44,17 @@ VEC vf vf_scale2(vf x, vf n) /* x * 2^n, n whole, -126 <= n <= 127 */
     __m256i e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(e, 23)));
 }
+VEC vf vf_raise(vf x, vf n) /* adds the low 9 bits of n's pattern to the exponent of x */
+{
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(n), 23)));
+}
 
 VEC vm vf_ge(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GE_OQ); }
 VEC vm vf_gt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 VEC vm vf_le(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
 VEC vm vf_lt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 VEC vm vm_and(vm a, vm b) { return _mm256_and_ps(a, b); }
+VEC vm vm_andn(vm a, vm b) { return _mm256_andnot_ps(a, b); } /* b without a */
 VEC unsigned vm_bits(vm m) { return (unsigned)_mm256_movemask_ps(m); }
 VEC vm vm_from_bits(unsigned bits)
 {
@@ -57,6 +63,7 @@ VEC vm vm_from_bits(unsigned bits)
 }
 VEC vf vf_if(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, m); }
 VEC vf vf_keep(vm m, vf x) { return _mm256_and_ps(m, x); } /* 0 elsewhere */
+VEC vf vf_add_if(vm m, vf sum, vf x) { return _mm256_add_ps(sum, _mm256_and_ps(m, x)); }
 
 /* Across lanes, in a fixed order. */
 VEC float vf_sum(vf x)
@@ -102,20 +109,6 @@ VEC void vf_store_pairs(float *p, vf even, vf odd)
     vf lo = _mm256_unpacklo_ps(even, odd), hi = _mm256_unpackhi_ps(even, odd);
     vf_store(p, _mm256_permute2f128_ps(lo, hi, 0x20));
     vf_store(p + VW, _mm256_permute2f128_ps(lo, hi, 0x31));
-}
-
-/* Appends the lanes of m, with their ids; may write VW lanes. */
-VEC int vf_pack(float *values, int32_t *ids, vf x, vm m, int first_id)
-{
-    float lane[8];
-    int n = 0;
-    vf_store(lane, x);
-    for (unsigned bits = vm_bits(m); bits; bits &= bits - 1) {
-        int i = __builtin_ctz(bits);
-        values[n] = lane[i];
-        ids[n++] = first_id + i;
-    }
-    return n;
 }
 
 /* clang-format on */

@@ -29,6 +29,7 @@ VEC vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 VEC vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 VEC vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }   /* a * b + c */
 VEC vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); } /* c - a * b */
+VEC vf vf_fms(vf a, vf b, vf c) { return _mm512_fmsub_ps(a, b, c); }   /* a * b - c */
 VEC vf vf_max(vf x, vf y) { return _mm512_max_ps(x, y); }
 VEC vf vf_min(vf x, vf y) { return _mm512_min_ps(x, y); }
 VEC vf vf_round(vf x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -39,16 +40,22 @@ VEC vf vf_sign_of(vf magnitude, vf sign)
     return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(bit, _mm512_castps_si512(sign), _mm512_castps_si512(magnitude), 0xca));
 }
 VEC vf vf_scale2(vf x, vf n) { return _mm512_scalef_ps(x, n); } /* x * 2^n, n whole, -126 <= n <= 127 */
+VEC vf vf_raise(vf x, vf n) /* adds the low 9 bits of n's pattern to the exponent of x */
+{
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), _mm512_slli_epi32(_mm512_castps_si512(n), 23)));
+}
 
 VEC vm vf_ge(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 VEC vm vf_gt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 VEC vm vf_le(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
 VEC vm vf_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 VEC vm vm_and(vm a, vm b) { return (vm)(a & b); }
+VEC vm vm_andn(vm a, vm b) { return _kandn_mask16(a, b); } /* b without a */
 VEC unsigned vm_bits(vm m) { return m; }
 VEC vm vm_from_bits(unsigned bits) { return (vm)bits; }
 VEC vf vf_if(vm m, vf yes, vf no) { return _mm512_mask_blend_ps(m, no, yes); }
 VEC vf vf_keep(vm m, vf x) { return _mm512_maskz_mov_ps(m, x); } /* 0 elsewhere */
+VEC vf vf_add_if(vm m, vf sum, vf x) { return _mm512_mask_add_ps(sum, m, sum, x); }
 
 /* Across lanes, in a fixed order. */
 VEC float vf_sum(vf x) { return _mm512_reduce_add_ps(x); }
@@ -84,16 +91,6 @@ VEC void vf_store_pairs(float *p, vf even, vf odd)
     const __m512i lo = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     vf_store(p, _mm512_permutex2var_ps(even, lo, odd));
     vf_store(p + VW, _mm512_permutex2var_ps(even, _mm512_add_epi32(lo, _mm512_set1_epi32(8)), odd));
-}
-
-/* Appends the lanes of m, with their ids; may write VW lanes. */
-VEC int vf_pack(float *values, int32_t *ids, vf x, vm m, int first_id)
-{
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512i id = _mm512_add_epi32(lane, _mm512_set1_epi32(first_id));
-    _mm512_storeu_ps(values, _mm512_maskz_compress_ps(m, x));
-    _mm512_storeu_si512(ids, _mm512_maskz_compress_epi32(m, id));
-    return __builtin_popcount(m);
 }
 
 /* clang-format on */
