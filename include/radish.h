@@ -58,7 +58,9 @@ typedef struct {
     float mem_fraction;   /* of the device's memory, for weights + KV; default by device */
     int chunked_prefill_size;
     int max_batch_tokens;
-    const char *schedule_policy; /* "lpm" (default) or "fcfs" */
+    const char *schedule_policy; /* "lpm" (default), "fcfs" or "lof" */
+    int max_mixed_tokens;        /* rows of a step in which some decode (2048); fewer: shorter pauses for them */
+    bool prefill_first;          /* prompts in passes of their own, before decoding */
     const char *kv_dtype;        /* "auto", "f32", "f16", "bf16" */
     bool disable_radix_cache;
     uint64_t random_seed; /* base of the seeds of requests that bring none; default: from the clock */

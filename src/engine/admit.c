@@ -1,73 +1,83 @@
 /* admit.c - lets waiting jobs begin: in which order, and whether there is room.
  *
- * Order: higher priority first; then fcfs takes them as they came, and lpm takes the one with the longest prefix in
- * the tree out of the first WINDOW that came, so that it runs before the prefix is evicted. Nobody is passed over more
+ * Order: higher priority first; then as the queue has them (seqs.h). lpm takes the one with the longest prefix in
+ * the tree out of the first WINDOW of the queue, so that it runs before the prefix is evicted. Nobody is passed over more
  * than PATIENCE times, and who does not fit is not overtaken at all: the queue's head always gets in at last.
+ * lpm and lof queue those that waited together (a turn) by length: a long one that begins last runs on when all
+ * others are done, and the device idles. Only a known length counts. New jobs go to a later turn, so nobody starves.
  * Sharing: a job whose next page is just being computed by a running one is parked until that page and all further ones
  * they share are in the tree; a thousand equal prompts are computed once.
- * Room: the pages of all known tokens now, and a forecast that what runs can grow to its guessed end, counting what
- * ends on the way. The forecast may be wrong: then somebody is preempted, and the guess becomes more careful. */
+ * Room: the pages of all known tokens now, and a forecast that what runs can grow to its end, counting what ends on the
+ * way. Where no token can end a job its end is known, and then nobody is preempted; where one can, it is a guess: if it was
+ * wrong somebody is preempted, and the guess becomes more careful. */
 #include "engine/admit.h"
 
 enum {
     WINDOW = 64,   /* jobs that lpm compares */
     PATIENCE = 16, /* times that a job may be overtaken */
     RETRY = 8,     /* passes between two looks at a queue whose head does not fit */
-    BUCKETS = 32,  /* of the forecast's time axis */
+    BUCKETS = 128, /* of the forecast's time axis */
     GUESS_MAX = 4096
 };
 
 /* ---- room ---- */
 
-/* How many tokens q will still add. Without stop ids it is known: all that is allowed. */
+/* How many positions q will still add to those that its pages hold. */
 static int guess_growth(const Sched *s, const Seq *q)
 {
-    int allowed = q->n_prompt + q->sampling.max_new - q->n_tok;
-    if (q->sampling.n_stop_ids == 0) return allowed;
-    return (int)(s->growth * (float)MIN(allowed, GUESS_MAX));
+    int allowed = q->n_prompt + MAX(q->sampling.max_new - 1, 0) - seq_n_positions(q);
+    return seq_length_known(q) ? allowed : (int)(s->growth * (float)MIN(allowed, GUESS_MAX));
 }
 
-/* Sums over the sequences whose guessed end lies in one bucket of the forecast. */
+/* Passes from now until its pages come home. A prompt in chunks is behind those that draw a token in each, and an engine that is
+ * ahead learns of an end a pass later. */
+static int guess_end(const Sched *s, const Seq *q, int n_computed)
+{
+    return guess_growth(s, q) + s->limits.ahead + (seq_n_positions(q) - n_computed) / s->limits.max_batch_tokens;
+}
+
+/* Sums over the sequences that end in one bucket of the forecast. */
 typedef struct {
-    int64_t n, tokens, pages, own_pages; /* own: given back at the end, as far as can be told */
+    int64_t n, now, at_end, held, shared; /* pages: of known tokens, at the end, held now, of these the tree's */
 } Ending;
 
-static void add_ending(Ending *e, const Seq *q, int n_pages)
+static void add_ending(Ending *e, const Sched *s, const Seq *q, int n_held, int n_shared)
 {
     e->n++;
-    e->tokens += q->n_tok;
-    e->pages += n_pages;
-    e->own_pages += n_pages - q->n_shared_pages;
+    e->now += seq_pages_for(seq_n_positions(q));
+    e->at_end += seq_pages_for(seq_n_positions(q) + guess_growth(s, q));
+    e->held += n_held;
+    e->shared += n_shared;
 }
 
-/* Would the pages last if c took `need` more? All grow in step, each up to a page more than its tokens fill; at the end of
- * a bucket those that have reached their guess are gone with their pages. Sequences of lower priority than c do not
- * count: they will make way. */
-static bool forecast(const Sched *s, const Seq *c, int need)
+/* Would the pages last if c, of which the tree knows `known` pages, took `need` more? Time is cut into buckets of whole
+ * pages, so that by the end of one each sequence has grown by as many; those that end inside it have grown to their
+ * end, and give their own pages back. Sequences of lower priority than c do not count: they will make way. */
+static bool forecast(const Sched *s, const Seq *c, int known, int need)
 {
     int64_t free_pages = kv_available(s->kv) - need;
-    int longest = guess_growth(s, c);
+    int c_end = guess_end(s, c, known * KV_PAGE_TOKENS), longest = c_end;
     if (free_pages < 0) return false;
-    for (int i = 0; i < s->n_running; i++) longest = MAX(longest, guess_growth(s, s->running[i]));
-    int width = longest / BUCKETS + 1;
+    for (int i = 0; i < s->n_running; i++)
+        longest = MAX(longest, guess_end(s, s->running[i], s->running[i]->n_computed));
+    int pages = longest / (BUCKETS * KV_PAGE_TOKENS) + 1, width = pages * KV_PAGE_TOKENS; /* of a bucket */
     Ending ending[BUCKETS] = { 0 }, alive = { 0 };
-    add_ending(&ending[guess_growth(s, c) / width], c, seq_pages_for(c->n_tok));
+    add_ending(&ending[c_end / width], s, c, known + need, known);
+    alive.n = 1, alive.now = alive.held = known + need;
     for (int i = 0; i < s->n_running; i++) {
         const Seq *q = s->running[i];
-        if (q->priority >= c->priority) add_ending(&ending[guess_growth(s, q) / width], q, q->n_pages);
+        if (q->priority < c->priority) continue;
+        add_ending(&ending[guess_end(s, q, q->n_computed) / width], s, q, q->n_pages, q->n_shared_pages);
+        alive.n++, alive.now += seq_pages_for(seq_n_positions(q)), alive.held += q->n_pages;
     }
-    for (int b = 0; b < BUCKETS; b++) {
-        alive.n += ending[b].n;
-        alive.tokens += ending[b].tokens;
-        alive.pages += ending[b].pages;
-    }
-    for (int b = 0; b < BUCKETS; b++) {
-        int64_t full = (alive.tokens + alive.n * ((b + 1) * width + KV_PAGE_TOKENS - 1)) / KV_PAGE_TOKENS;
-        if (full - alive.pages > free_pages) return false;
-        alive.n -= ending[b].n;
-        alive.tokens -= ending[b].tokens;
-        alive.pages -= ending[b].pages;
-        free_pages += ending[b].own_pages;
+    for (int b = 0; b < BUCKETS && alive.n > 0; b++) {
+        const Ending *e = &ending[b];
+        int64_t grown = alive.now - e->now + (alive.n - e->n) * (b + 1) * pages;
+        if (grown + e->at_end - alive.held > free_pages) return false;
+        alive.n -= e->n;
+        alive.now -= e->now;
+        alive.held -= e->held;
+        free_pages += e->held - e->shared;
     }
     return true;
 }
@@ -77,7 +87,7 @@ static bool start(Sched *s, Seq *c)
 {
     KvPrefix p = kv_match(s->kv, c->salt, c->tok, seq_usable_prefix(c), c->pages);
     int known = p.n_tok / KV_PAGE_TOKENS, need = seq_pages_for(seq_n_positions(c)) - known;
-    bool fits = s->n_running == 0 || forecast(s, c, need);
+    bool fits = s->n_running == 0 || forecast(s, c, known, need);
     if (!fits || !kv_take(s->kv, need, c->pages + known)) {
         CHECK(s->n_running > 0);
         kv_unpin(s->kv, p);
@@ -85,6 +95,7 @@ static bool start(Sched *s, Seq *c)
     }
     seqs_heap_remove(&s->waiting, c);
     c->state = SEQ_RUNNING;
+    s->turn_served = s->turn_served || c->turn == s->turn;
     c->prefix = p;
     c->n_pages = known + need;
     c->n_shared_pages = known;
@@ -136,8 +147,7 @@ static bool goes_before(const Seq *a, const Seq *b)
     if (a->priority != b->priority) return a->priority > b->priority;
     bool a_first = a->passed_over >= PATIENCE, b_first = b->passed_over >= PATIENCE;
     if (a_first != b_first) return a_first;
-    if (!a_first && a->peeked != b->peeked) return a->peeked > b->peeked;
-    return a->arrival < b->arrival;
+    return !a_first && a->peeked > b->peeked; /* else as the queue had them */
 }
 
 /* Takes the first n out of the queue, in the order in which they are to be tried. */
@@ -146,6 +156,7 @@ static int gather(Sched *s, Seq **window, int n)
     n = MIN(n, s->waiting.n);
     for (int i = 0; i < n; i++) {
         Seq *c = seqs_heap_pop(&s->waiting);
+        c->place = i;
         if (n > 1) c->peeked = look(s, c);
         int at = i;
         for (; at > 0 && goes_before(c, window[at - 1]); at--) window[at] = window[at - 1];
@@ -157,8 +168,7 @@ static int gather(Sched *s, Seq **window, int n)
 /* Returns how many of the window have left the queue; fewer than n: no more fit now. */
 static int admit_window(Sched *s, Seq **window, int n)
 {
-    uint64_t latest = 0;
-    int i = 0;
+    int i = 0, last = 0;
     for (; i < n && s->rows_left > 0 && s->n_running < s->limits.max_running; i++) {
         Seq *c = window[i];
         if (park(s, c)) continue;
@@ -166,11 +176,11 @@ static int admit_window(Sched *s, Seq **window, int n)
             s->blocked = RETRY;
             break;
         }
-        latest = MAX(latest, c->arrival);
+        last = MAX(last, c->place);
         sched_give_rows(s, c);
     }
     for (int k = i; k < n; k++) {
-        if (window[k]->arrival < latest) window[k]->passed_over++;
+        if (window[k]->place < last) window[k]->passed_over++;
         seqs_heap_push(&s->waiting, window[k]);
     }
     return i;

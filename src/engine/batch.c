@@ -11,7 +11,8 @@ void batch_init(Batch *b, int max_rows, int max_seqs, int max_pages)
 {
     size_t rows = (size_t)max_rows, seqs = (size_t)max_seqs;
     max_pages = (max_pages + STRIDE_STEP - 1) / STRIDE_STEP * STRIDE_STEP;
-    *b = (Batch){ .token = mem_alloc_array(rows, sizeof(int32_t)),
+    *b = (Batch){ .max_seqs = max_seqs,
+                  .token = mem_alloc_array(rows, sizeof(int32_t)),
                   .pos = mem_alloc_array(rows, sizeof(int32_t)),
                   .seq_start = mem_alloc_array(seqs + 1, sizeof(int32_t)),
                   .seq_len = mem_alloc_array(seqs, sizeof(int32_t)),
@@ -52,7 +53,7 @@ static void set_stride(Batch *b, Seq *const *pick, int n)
     for (int i = 0; i < n; i++) longest = MAX(longest, pick[i]->n_pages);
     if (longest <= b->stride && b->stride <= 4 * longest + STRIDE_STEP) return;
     b->stride = (longest + STRIDE_STEP - 1) / STRIDE_STEP * STRIDE_STEP;
-    for (int i = 0; i < n; i++) b->held[i].id = UINT64_MAX;
+    for (int i = 0; i < b->max_seqs; i++) b->held[i].id = UINT64_MAX; /* rows past n, too, lie elsewhere now */
 }
 
 static void copy_pages(Batch *b, int row, const Seq *q)

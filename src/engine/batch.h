@@ -29,6 +29,7 @@ typedef struct {
     int n;        /* 0: nothing is in flight */
     Seq *dead;    /* ended while in flight: the device may still read what they own. Linked by next */
     int64_t began_ns;
+    int max_seqs;
     RowPages *held;          /* [max_seqs] */
     int stride;              /* pages of a row of the table now */
     int n_prefill, n_decode; /* rows of each kind */

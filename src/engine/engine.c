@@ -282,18 +282,34 @@ Status engine_flush_cache(Engine *e, int timeout_ms, Err *err)
 
 /* ---- life ---- */
 
+bool engine_find_policy(const char *name, SchedPolicy *out)
+{
+    static const struct {
+        const char *name;
+        SchedPolicy policy;
+    } known[] = { { "lpm", POLICY_LPM }, { "fcfs", POLICY_FCFS }, { "lof", POLICY_LOF } };
+    for (size_t i = 0; i < COUNT(known); i++) {
+        if (name && strcmp(name, known[i].name) != 0) continue;
+        *out = known[i].policy;
+        return true;
+    }
+    return false;
+}
+
 static Status check_options(EngineOptions *o, Err *err)
 {
     if (!o->max_queued) o->max_queued = MAX_QUEUED;
     if (!o->chunk_tokens) o->chunk_tokens = o->max_batch_tokens;
     o->chunk_tokens = MIN(o->chunk_tokens, o->max_batch_tokens);
+    if (!o->mixed_tokens) o->mixed_tokens = o->max_batch_tokens;
     if (o->max_running < 1 || o->max_running > MAX_RUNNING)
         return fail(err, E_INVALID, "max_running must be between 1 and %d, not %d", MAX_RUNNING, o->max_running);
     if (o->max_queued < 0 || o->max_queued > INT32_MAX / 4)
         return fail(err, E_INVALID, "max_queued must be positive, not %d", o->max_queued);
-    if (o->max_batch_tokens < 1 || o->chunk_tokens < 1)
-        return fail(err, E_INVALID, "a pass must have room for a token: max_batch_tokens %d, chunk_tokens %d",
-                    o->max_batch_tokens, o->chunk_tokens);
+    if (o->max_batch_tokens < 1 || o->chunk_tokens < 1 || o->mixed_tokens < 1)
+        return fail(err, E_INVALID,
+                    "a pass must have room for a token: max_batch_tokens %d, chunk_tokens %d, mixed_tokens %d",
+                    o->max_batch_tokens, o->chunk_tokens, o->mixed_tokens);
     return OK;
 }
 
@@ -313,8 +329,11 @@ Status engine_open(const EngineOptions *o, Engine **out, Err *err)
                            .max_running = checked.max_running,
                            .max_batch_tokens = checked.max_batch_tokens,
                            .chunk_tokens = checked.chunk_tokens,
+                           .mixed_tokens = checked.mixed_tokens,
                            .max_jobs = e->max_jobs,
-                           .use_radix = checked.use_radix };
+                           .use_radix = checked.use_radix,
+                           .prefill_first = checked.prefill_first,
+                           .ahead = checked.ahead };
     sched_init(&e->sched, &limits, e->kv);
     int longest = MIN(seq_pages_for(e->info->context_length), e->info->n_pages + 1);
     for (int i = 0; i < 1 + checked.ahead; i++)

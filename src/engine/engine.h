@@ -12,7 +12,18 @@
 
 typedef struct Engine Engine;
 
-typedef enum { POLICY_FCFS, POLICY_LPM } SchedPolicy;
+/* Who of those that wait begins first, at equal priority. */
+typedef enum {
+    POLICY_FCFS, /* who came first */
+    POLICY_LPM, /* who has the longest prefix in the tree; then, of those that waited together, who is known to draw twice as
+                    many tokens */
+    POLICY_LOF /* of those that waited together, who is known to draw more tokens */
+} SchedPolicy;
+#define ENGINE_POLICIES "lpm, fcfs or lof"
+
+enum { ENGINE_MIXED_TOKENS = 2048 }; /* of mixed_tokens: a good value for large devices (docs/perf/engine.md) */
+
+bool engine_find_policy(const char *name, SchedPolicy *out); /* NULL: the default, lpm; false: there is no such */
 
 typedef struct {
     Model *model; /* borrowed; must outlive the engine */
@@ -21,9 +32,12 @@ typedef struct {
     int max_queued;       /* jobs waiting; more are refused with E_BUSY. 0: 65536 */
     int max_batch_tokens; /* rows of a pass: decode rows plus prefill chunk; <= the model's */
     int chunk_tokens;     /* longest prefill chunk of one sequence in a pass; <= max_batch_tokens */
+    int mixed_tokens; /* rows of a pass in which some decode: bounds the pause between their tokens. 0: no other limit */
     bool use_radix;
-    bool ahead;  /* queue the next pass before this one's tokens are known: for devices that run by themselves */
-    bool verify; /* kv_verify after each step: tests */
+    bool
+        prefill_first; /* prompts get passes of their own and go before decoding: fewer passes are mixed, tokens pause */
+    bool ahead;        /* queue the next pass before this one's tokens are known: for devices that run by themselves */
+    bool verify;       /* kv_verify after each step: tests */
 } EngineOptions;
 
 /* How to draw; the defaults are sampling_default(). */

@@ -40,7 +40,8 @@ static void release_followers(Sched *s, Seq *leader, int n_pages)
 static void remember(Sched *s, Seq *q)
 {
     int before = q->prefix.n_tok;
-    q->prefix = kv_remember(s->kv, q->salt, q->prefix, q->tok, MIN(q->n_computed, q->n_tok), q->pages);
+    CHECK(q->n_computed <= q->n_tok); /* a token that is being drawn is known before its position's pass is over */
+    q->prefix = kv_remember(s->kv, q->salt, q->prefix, q->tok, q->n_computed, q->pages);
     if (q->prefix.n_tok != before) q->pages_version++;
 }
 
@@ -132,7 +133,7 @@ void sched_give_rows(Sched *s, Seq *q)
 /* More sequences than rows: serve them in a circle, so that each has its turn. */
 static void serve_in_turn(Sched *s)
 {
-    int n = s->n_running, start = s->cursor % n;
+    int n = s->n_running, start = n ? s->cursor % n : 0;
     for (int i = 0; i < n && s->rows_left > 0; i++) {
         int at = (start + i) % n;
         sched_give_rows(s, s->running[at]);
@@ -140,22 +141,55 @@ static void serve_in_turn(Sched *s)
     }
 }
 
-static void serve_running(Sched *s)
+static void count_running(const Sched *s, int *n_decode, int *n_fill)
 {
-    int n_decode = 0, n_fill = 0;
+    *n_decode = *n_fill = 0;
     for (int i = 0; i < s->n_running; i++) {
         int left = seq_rows_left(s->running[i]);
-        n_decode += left == 1;
-        n_fill += left > 1;
+        *n_decode += left == 1;
+        *n_fill += left > 1;
     }
+}
+
+static void serve_decoding(Sched *s)
+{
+    for (int i = 0; i < s->n_running; i++)
+        if (s->running[i]->n_rows == 0 && seq_rows_left(s->running[i]) == 1) sched_give_rows(s, s->running[i]);
+}
+
+static void serve_filling(Sched *s)
+{
+    for (int i = 0; i < s->n_running && s->rows_left > 0; i++)
+        if (s->running[i]->n_rows == 0 && seq_rows_left(s->running[i]) > 1) sched_give_rows(s, s->running[i]);
+}
+
+/* Those that decode, and beside them prompts while rows last: a share of the pass is theirs in any case. */
+static void pick_mixed(Sched *s)
+{
+    int n_decode, n_fill, mixed = s->limits.mixed_tokens;
+    count_running(s, &n_decode, &n_fill);
     if (n_decode + (n_fill > 0) > s->rows_left) {
         serve_in_turn(s);
-        return;
+    } else {
+        if (n_decode) s->rows_left = MIN(s->rows_left, MAX(mixed, n_decode + mixed / 4));
+        if (n_decode) serve_decoding(s);
+        if (n_fill) serve_filling(s);
     }
-    for (int i = 0; i < s->n_running && n_decode > 0; i++)
-        if (seq_rows_left(s->running[i]) == 1) sched_give_rows(s, s->running[i]);
-    for (int i = 0; i < s->n_running && n_fill > 0 && s->rows_left > 0; i++)
-        if (s->running[i]->n_rows == 0) sched_give_rows(s, s->running[i]);
+    admit_waiting(s);
+}
+
+/* Prompts, or else those that decode. */
+static void pick_prefill_first(Sched *s)
+{
+    int n_decode, n_fill;
+    count_running(s, &n_decode, &n_fill);
+    if (n_fill) serve_filling(s);
+    admit_waiting(s);
+    if (s->n_pick > 0 || n_decode == 0) return;
+    if (n_decode > s->rows_left)
+        serve_in_turn(s);
+    else
+        serve_decoding(s);
 }
 
 int sched_pick(Sched *s)
@@ -166,8 +200,10 @@ int sched_pick(Sched *s)
     s->growth = MAX(0.1f, s->growth * 0.998f);
     secure_pages(s);
     admit_by_priority(s);
-    if (s->n_running) serve_running(s);
-    admit_waiting(s);
+    if (s->limits.prefill_first)
+        pick_prefill_first(s);
+    else
+        pick_mixed(s);
     return s->n_pick;
 }
 
@@ -185,7 +221,12 @@ void sched_computed(Sched *s, Seq *q)
 
 void sched_add(Sched *s, Seq *q)
 {
+    if (s->turn_served) {
+        s->turn++;
+        s->turn_served = false;
+    }
     q->arrival = s->n_arrived++;
+    q->turn = s->turn;
     q->state = SEQ_WAITING;
     seqs_heap_push(&s->waiting, q);
     if (q->deadline_ns) seqs_heap_push(&s->deadlines, q);
@@ -211,8 +252,11 @@ Seq *sched_expired(Sched *s, int64_t now_ns)
 void sched_init(Sched *s, const SchedLimits *limits, Kv *kv)
 {
     *s = (Sched){ .limits = *limits, .kv = kv, .growth = 0.6f };
-    seqs_heap_init(&s->waiting, HEAP_WAITING, limits->max_jobs);
-    seqs_heap_init(&s->deadlines, HEAP_DEADLINE, limits->max_jobs);
+    static const SeqOrder orders[] = {
+        [POLICY_FCFS] = ORDER_ARRIVAL, [POLICY_LPM] = ORDER_CLASS, [POLICY_LOF] = ORDER_LENGTH
+    };
+    seqs_heap_init(&s->waiting, HEAP_WAITING, orders[limits->policy], limits->max_jobs);
+    seqs_heap_init(&s->deadlines, HEAP_DEADLINE, ORDER_ARRIVAL, limits->max_jobs);
     s->running = mem_alloc_array((size_t)limits->max_running, sizeof(Seq *));
     s->filling = mem_alloc_array((size_t)limits->max_running, sizeof(Seq *));
     s->pick = mem_alloc_array((size_t)limits->max_running, sizeof(Seq *));

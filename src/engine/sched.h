@@ -6,9 +6,9 @@
 
 typedef struct {
     SchedPolicy policy;
-    int max_running, max_batch_tokens, chunk_tokens;
+    int max_running, max_batch_tokens, chunk_tokens, mixed_tokens;
     int max_jobs; /* waiting, parked and running */
-    bool use_radix;
+    bool use_radix, prefill_first, ahead;
 } SchedLimits;
 
 typedef struct {
@@ -26,7 +26,8 @@ typedef struct {
     int cursor;                 /* where a pass too small for all begins */
     int blocked;                /* passes until admission is tried again after the pages did not suffice */
     float growth;               /* guess: share of their allowance that sequences really use */
-    uint64_t n_arrived;
+    uint64_t n_arrived, turn;   /* turn: of jobs that arrive now */
+    bool turn_served;           /* one of that turn has begun to run: the next job to arrive opens another */
     uint64_t n_preempted, cached_tokens, prompt_tokens;
 } Sched;
 

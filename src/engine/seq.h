@@ -27,6 +27,7 @@ typedef struct {
 struct Seq {
     uint64_t id;
     uint64_t arrival; /* order of entering the scheduler */
+    uint64_t turn;    /* shared by those that arrived while none of them ran */
     SeqState state;
     int32_t *tok;        /* [n_prompt + max_new] */
     int n_prompt, n_tok; /* prompt; prompt and output so far */
@@ -54,6 +55,7 @@ struct Seq {
     int entry[2];                 /* its last place in each of the engine's two batches */
     int running_at;               /* index into the scheduler's running */
     int heap_at[2];               /* places in its heaps, -1: not there; SeqHeapKind */
+    int place;                    /* in the queue, when last taken out to be looked at */
     int peeked;                   /* pages found in the tree when last looked */
     Seq *leader;                  /* of a parked sequence */
     int wait_pages;               /* of a parked sequence: what the leader must have put into the tree */
@@ -71,6 +73,11 @@ static inline int seq_n_out(const Seq *s)
 static inline int seq_pages_for(int n_tok)
 {
     return (n_tok + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+}
+/* Whether its output ends at max_new and nowhere else, unless somebody outside ends it. */
+static inline bool seq_length_known(const Seq *s)
+{
+    return s->sampling.n_stop_ids == 0;
 }
 /* How many tokens there are when all that is queued has been drawn. */
 static inline int seq_n_planned(const Seq *s)

@@ -3,9 +3,20 @@
 
 /* ---- heap ---- */
 
+/* Classes are by powers of two: among lengths that differ less it is better to mix, for those of one length need the most
+ * pages at the same time. */
+static int rank(const SeqHeap *h, const Seq *s)
+{
+    if (h->order == ORDER_ARRIVAL) return 0;
+    if (!seq_length_known(s)) return INT32_MAX;
+    return h->order == ORDER_LENGTH ? s->sampling.max_new : 32 - __builtin_clz((unsigned)s->sampling.max_new + 1);
+}
+
 static bool before(const SeqHeap *h, const Seq *a, const Seq *b)
 {
     if (h->kind == HEAP_WAITING && a->priority != b->priority) return a->priority > b->priority;
+    if (h->order != ORDER_ARRIVAL && a->turn != b->turn) return a->turn < b->turn;
+    if (rank(h, a) != rank(h, b)) return rank(h, a) > rank(h, b);
     if (h->kind == HEAP_DEADLINE && a->deadline_ns != b->deadline_ns) return a->deadline_ns < b->deadline_ns;
     return a->arrival < b->arrival;
 }
@@ -32,9 +43,9 @@ static void sift_down(SeqHeap *h, int i, Seq *s)
     place(h, i, s);
 }
 
-void seqs_heap_init(SeqHeap *h, SeqHeapKind kind, int cap)
+void seqs_heap_init(SeqHeap *h, SeqHeapKind kind, SeqOrder order, int cap)
 {
-    *h = (SeqHeap){ .kind = kind, .cap = cap, .at = mem_alloc_array((size_t)cap, sizeof(Seq *)) };
+    *h = (SeqHeap){ .kind = kind, .order = order, .cap = cap, .at = mem_alloc_array((size_t)cap, sizeof(Seq *)) };
 }
 
 void seqs_heap_done(SeqHeap *h)

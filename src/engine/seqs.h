@@ -6,17 +6,25 @@
 
 /* A binary heap that knows where each sequence lies, so that any one can leave. */
 typedef enum {
-    HEAP_WAITING, /* higher priority first, then earlier arrival */
+    HEAP_WAITING, /* higher priority first, then by SeqOrder */
     HEAP_DEADLINE /* earlier deadline first, then earlier arrival */
 } SeqHeapKind;
 
+/* All end with: earlier arrival first. The last two go turn by turn; in one, those of unknown length are first. */
+typedef enum {
+    ORDER_ARRIVAL,
+    ORDER_CLASS, /* twice as long before half as long */
+    ORDER_LENGTH /* longer first */
+} SeqOrder;
+
 typedef struct {
     SeqHeapKind kind;
+    SeqOrder order;
     Seq **at;
     int n, cap;
 } SeqHeap;
 
-void seqs_heap_init(SeqHeap *h, SeqHeapKind kind, int cap);
+void seqs_heap_init(SeqHeap *h, SeqHeapKind kind, SeqOrder order, int cap);
 void seqs_heap_done(SeqHeap *h);
 void seqs_heap_push(SeqHeap *h, Seq *s);
 Seq *seqs_heap_pop(SeqHeap *h);            /* NULL: empty */

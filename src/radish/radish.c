@@ -140,22 +140,19 @@ static Status plan_memory(Radish *r, const RadishOptions *o, ModelOptions *m, Mo
 
 static Status open_engine(Radish *r, const RadishOptions *o, const ModelOptions *m, Err *err)
 {
-    const char *policy = o->schedule_policy ? o->schedule_policy : "lpm";
     EngineOptions e = { .model = r->model,
                         .max_running = m->max_seqs,
                         .max_queued = o->max_queued,
                         .max_batch_tokens = m->max_batch_tokens,
+                        .mixed_tokens = o->max_mixed_tokens > 0 ? o->max_mixed_tokens : ENGINE_MIXED_TOKENS,
                         .use_radix = !o->disable_radix_cache,
+                        .prefill_first = o->prefill_first,
                         .ahead = r->ops->queues,
                         .verify = o->verify };
     e.chunk_tokens =
         MIN(o->chunked_prefill_size > 0 ? o->chunked_prefill_size : m->max_batch_tokens, m->max_batch_tokens);
-    if (strcmp(policy, "lpm") == 0)
-        e.policy = POLICY_LPM;
-    else if (strcmp(policy, "fcfs") == 0)
-        e.policy = POLICY_FCFS;
-    else
-        return fail(err, E_INVALID, "--schedule-policy %s: use lpm or fcfs", policy);
+    if (!engine_find_policy(o->schedule_policy, &e.policy))
+        return fail(err, E_INVALID, "--schedule-policy %s: use " ENGINE_POLICIES, o->schedule_policy);
     TRY(engine_open(&e, &r->engine, err));
     r->info.max_running = e.max_running;
     r->info.max_batch_tokens = e.max_batch_tokens;

@@ -37,7 +37,7 @@ def test_wrong_words():
     assert "needs a whole number" in radish("serve", "-m", MODEL, "--port", "x", fails=True)
     assert "needs a value" in radish("serve", "--port", fails=True)
     assert "no/such" in radish("run", "-m", "no/such", "-p", "x", fails=True)
-    assert "lpm or fcfs" in radish("run", "-m", MODEL, "-p", "x", "--schedule-policy", "best", fails=True)
+    assert "lpm, fcfs or lof" in radish("run", "-m", MODEL, "-p", "x", "--schedule-policy", "best", fails=True)
 
 
 def test_run():

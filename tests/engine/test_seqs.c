@@ -52,7 +52,7 @@ static void check_heap(SeqHeapKind kind)
     Rng rng = { 5 };
     SeqHeap h;
     bool in[N] = { false };
-    seqs_heap_init(&h, kind, N);
+    seqs_heap_init(&h, kind, ORDER_ARRIVAL, N);
     for (int i = 0; i < N; i++)
         seqs[i] = (Seq){ .arrival = (uint64_t)i,
                          .priority = (int)rng_below(&rng, 3),

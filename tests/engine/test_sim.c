@@ -49,11 +49,13 @@ static bool one_in(World *w, uint32_t n)
 static void choose_options(World *w)
 {
     int rows = one_in(w, 4) ? 1 + (int)below(w, 6) : 1 + (int)below(w, 300);
-    w->options = (EngineOptions){ .policy = one_in(w, 2) ? POLICY_LPM : POLICY_FCFS,
+    w->options = (EngineOptions){ .policy = (SchedPolicy)below(w, 3),
                                   .max_running = 1 + (int)below(w, 12),
                                   .max_queued = 1000,
                                   .max_batch_tokens = rows,
                                   .chunk_tokens = 1 + (int)below(w, (uint32_t)rows),
+                                  .mixed_tokens = one_in(w, 3) ? 1 + (int)below(w, 40) : 0,
+                                  .prefill_first = one_in(w, 3),
                                   .use_radix = !one_in(w, 5),
                                   .ahead = one_in(w, 2),
                                   .verify = true };
