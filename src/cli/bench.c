@@ -46,15 +46,17 @@ static void print_model(Radish *r)
 
 int cli_bench(int argc, char **argv)
 {
-    static const char *const kinds[] = { "offline", "latency", "tokenize", NULL };
+    static const char *const kinds[] = { "offline", "latency", "tokenize", "traffic", NULL };
     Options o = { 0 };
     if (!options_read(CMD_BENCH, argc, argv, &o)) return 1;
     const char *kind = o.n_args ? o.arg[0] : "";
     if (strcmp(kind, "tokenize") == 0) return bench_tokenize(&o);
+    if (strcmp(kind, "traffic") == 0) return bench_traffic(&o);
     bool offline = strcmp(kind, "offline") == 0;
     if (!offline && strcmp(kind, "latency") != 0) {
         const char *near = options_nearest(kind, kinds);
-        fprintf(stderr, "radish: bench what? `radish bench %s ...`\n", near ? near : "offline|latency|tokenize");
+        fprintf(stderr, "radish: bench what? `radish bench %s ...`\n",
+                near ? near : "offline|latency|tokenize|traffic");
         return 1;
     }
     o.n_args = 0;

@@ -23,6 +23,8 @@ typedef struct {
     /* bench */
     const char *lengths, *json, *batch, *prefill;
     int num, input_len, output_len, runs;
+    double rate;
+    bool hide_lengths;
     /* the arguments that are no options */
     const char *arg[4];
     int n_args;
