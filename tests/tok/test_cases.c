@@ -1,6 +1,6 @@
 /* test_cases.c - ids of hard strings and of whole texts in real vocabularies, against those of the libraries made for
  * them. RADISH_CORPUS names the folder with tokenizer-cases/ and text/, RADISH_VOCABS the one with the vocabulary files
- * (under the names that texts.json gives); what is not there is skipped, with a message. */
+ * (under the names that texts.json gives, or VOCABULARY.json); what is not there is skipped, with a message. */
 /* cmocka comes last, as its macro fail hides base.h's function. */
 /* clang-format off */
 #include <jansson.h>
@@ -95,6 +95,7 @@ static void check_vocab(const char *vocab, json_t *entry, const char *corpus, co
 {
     char path[1000], texts[1000];
     snprintf(path, sizeof path, "%s/%s", vocabs, json_string_value(json_object_get(entry, "file")));
+    if (!file_exists(path)) snprintf(path, sizeof path, "%s/%s.json", vocabs, vocab);
     if (!file_exists(path)) {
         printf("%s: no file %s: skipped\n", vocab, path);
         n_skipped++;
