@@ -149,7 +149,12 @@ static void loads(Server *s, const HttpRequest *q, HttpReply *r)
 {
     RadishStats t;
     Buf b = { 0 };
-    (void)q;
+    Str format = query_value(q->query, "format");
+    if (format.n && !str_is(format, "json")) {
+        reply_error(r, 400, STR("format can only be json; /metrics has the figures as Prometheus text"), "format",
+                    NULL);
+        return;
+    }
     radish_stats(s->radish, &t);
     int used = MAX(used_tokens(s, &t), 0), total = s->info.max_total_tokens;
     double hits = t.prompt_tokens ? (double)t.cached_tokens / (double)t.prompt_tokens : 0;

@@ -61,4 +61,4 @@ static void metrics(Server *s, const HttpRequest *q, HttpReply *r)
     buf_free(&b);
 }
 
-const Route metrics_route = { "/metrics", ROUTE_GET, metrics };
+const Route metrics_route = { "/metrics", ROUTE_GET | ROUTE_OPEN, metrics };

@@ -260,6 +260,8 @@ Status params_sampling(Params *p, bool openai, RadishRequest *q, int *n)
     const json_t *ids = params_get(p, "stop_token_ids");
     TRY(params_f32(p, "temperature", 0, 1000, &q->temperature));
     TRY(params_f32(p, "top_p", 0, 1, &q->top_p));
+    if (q->top_p <= 0)
+        return params_refuse(p, "top_p", "must be above 0 (1 is off; for the likeliest token set temperature 0)");
     TRY(params_f32(p, "min_p", 0, 1, &q->min_p));
     TRY(top_k(p, q));
     TRY(params_f32(p, "frequency_penalty", -2, 2, &q->frequency_penalty));

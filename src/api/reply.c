@@ -9,7 +9,6 @@ static const char *error_type(int status)
 {
     switch (status) {
     case 401: return "authentication_error";
-    case 404: return "not_found_error";
     case 429: return "rate_limit_error";
     default: return status >= 500 ? "server_error" : "invalid_request_error";
     }

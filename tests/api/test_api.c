@@ -414,6 +414,11 @@ static void test_other_endpoints(void **state)
     assert_int_equal(r.status, 404);
     assert_string_equal(text_at(&r, "error/code"), "model_not_found");
     assert_string_equal(text_at(&r, "error/param"), "model");
+    assert_string_equal(text_at(&r, "error/type"), "invalid_request_error");
+    answer_free(&r);
+    r = get(a, "/v1/loads?include=core&format=prometheus");
+    assert_int_equal(r.status, 400);
+    assert_string_equal(text_at(&r, "error/param"), "format");
     answer_free(&r);
 }
 
@@ -445,6 +450,7 @@ static void test_bad_input(void **state)
         { C, "{\"prompt\":\"a\",\"max_tokens\":5000}", "context length of 4096" },
         { C, "{\"prompt\":\"a\",\"temperature\":-1}", "temperature must be between" },
         { C, "{\"prompt\":\"a\",\"top_p\":1.5}", "top_p must be between" },
+        { C, "{\"prompt\":\"a\",\"top_p\":0}", "top_p must be above 0" },
         { C, "{\"prompt\":\"a\",\"top_k\":0}", "top_k must be -1 (off) or at least 1" },
         { C, "{\"prompt\":\"a\",\"n\":0}", "n must be at least 1" },
         { C, "{\"prompt\":\"a\",\"n\":1000}", "n can be at most 128" },
@@ -711,7 +717,7 @@ static void test_keys(void **state)
     assert_int_equal(status_with(&a, "GET", "/flush_cache", "Authorization: Bearer k1\r\n"), 401);
     assert_int_equal(status_with(&a, "GET", "/flush_cache", "Authorization: Bearer k2\r\n"), 200);
     assert_int_equal(status_with(&a, "GET", "/nowhere", ""), 401);
-    assert_int_equal(status_with(&a, "GET", "/metrics", ""), 401);
+    assert_int_equal(status_with(&a, "GET", "/metrics", ""), 200); /* scrapers have no keys */
     assert_int_equal(status_with(&a, "GET", "/health", ""), 200);
     assert_int_equal(status_with(&a, "GET", "/health_generate", ""), 200);
     assert_int_equal(status_with(&a, "OPTIONS", "/v1/completions", "Origin: x\r\n"), 204);
