@@ -16,7 +16,9 @@ typedef enum {
     OPT_U64,
     OPT_DUMMY,
     OPT_IGNORED,
-    OPT_IGNORED_FLAG
+    OPT_IGNORED_FLAG,
+    OPT_ONE, /* a size that can only be 1 */
+    OPT_REFUSED
 } OptKind;
 
 typedef struct {
@@ -35,6 +37,11 @@ enum {
 };
 
 /* clang-format off */
+#define IGNORED(name)      { name, NULL, CMD_SERVE, OPT_IGNORED }
+#define IGNORED_FLAG(name) { name, NULL, CMD_SERVE, OPT_IGNORED_FLAG }
+#define ONE(name, alias)   { name, alias, CMD_SERVE, OPT_ONE }
+#define REFUSED(name)      { name, NULL, CMD_SERVE, OPT_REFUSED }
+
 static const OptSpec specs[] = {
     { "--model-path", "-m",      MODEL | CMD_INSPECT, OPT_TEXT, AT(radish.model_path), "PATH", "GGUF file or Hugging Face folder" },
     { "--model", NULL,           MODEL,  OPT_TEXT,  AT(radish.model_path), "PATH", NULL },
@@ -107,6 +114,34 @@ static const OptSpec specs[] = {
     { "--enable-torch-compile", NULL, CMD_SERVE, OPT_IGNORED_FLAG }, { "--disable-custom-all-reduce", NULL, CMD_SERVE, OPT_IGNORED_FLAG },
     { "--num-continuous-decode-steps", NULL, CMD_SERVE, OPT_IGNORED }, { "--sleep-on-idle", NULL, CMD_SERVE, OPT_IGNORED_FLAG },
     { "--radix-eviction-policy", NULL, CMD_SERVE, OPT_IGNORED }, { "--tokenizer-worker-num", NULL, CMD_SERVE, OPT_IGNORED },
+    IGNORED("--detokenizer-worker-num"), IGNORED("--cuda-graph-bs"), IGNORED("--cuda-graph-max-bs-decode"),
+    IGNORED("--piecewise-cuda-graph-max-tokens"), IGNORED("--torch-compile-max-bs"),
+    IGNORED("--prefill-attention-backend"), IGNORED("--decode-attention-backend"), IGNORED("--grammar-backend"),
+    IGNORED("--constrained-json-whitespace-pattern"), IGNORED("--reasoning-parser"), IGNORED("--tool-call-parser"),
+    IGNORED("--priority-scheduling-preemption-threshold"), IGNORED("--prefill-max-requests"),
+    IGNORED("--load-balance-method"), IGNORED("--dist-init-addr"), IGNORED("--nccl-port"), IGNORED("--node-rank"),
+    IGNORED("--gpu-id-step"), IGNORED("--numa-node"), IGNORED("--moe-dense-tp-size"), IGNORED("--log-requests-level"),
+    IGNORED("--log-requests-format"), IGNORED("--crash-dump-folder"), IGNORED("--otlp-traces-endpoint"),
+    IGNORED("--model-impl"), IGNORED("--model-loader-extra-config"), IGNORED("--lora-backend"),
+    IGNORED("--max-lora-rank"), IGNORED("--max-loras-per-batch"), IGNORED("--hicache-ratio"), IGNORED("--hicache-size"),
+    IGNORED("--hicache-write-policy"), IGNORED("--hicache-storage-backend"), IGNORED("--warmups"),
+    IGNORED("--cpu-offload-gb"), IGNORED("--preferred-sampling-params"),
+    IGNORED_FLAG("--disable-cuda-graph-padding"), IGNORED_FLAG("--disable-piecewise-cuda-graph"),
+    IGNORED_FLAG("--constrained-json-disable-any-whitespace"), IGNORED_FLAG("--enable-priority-scheduling"),
+    IGNORED_FLAG("--enable-deterministic-inference"), IGNORED_FLAG("--enable-dp-attention"),
+    IGNORED_FLAG("--enable-dp-lm-head"), IGNORED_FLAG("--enable-symm-mem"), IGNORED_FLAG("--enable-nccl-nvls"),
+    IGNORED_FLAG("--enable-memory-saver"), IGNORED_FLAG("--enable-trace"),
+    IGNORED_FLAG("--enable-request-time-stats-logging"), IGNORED_FLAG("--enable-custom-logit-processor"),
+    IGNORED_FLAG("--enable-return-hidden-states"),
+    /* one device, one process */
+    ONE("--tp-size", "--tensor-parallel-size"), ONE("--pp-size", "--pipeline-parallel-size"),
+    ONE("--dp-size", "--data-parallel-size"), ONE("--ep-size", "--expert-parallel-size"), ONE("--attn-cp-size", NULL),
+    ONE("--nnodes", NULL),
+    /* would change the answers, and cannot be honoured */
+    REFUSED("--quantization"), REFUSED("--is-embedding"), REFUSED("--enable-lora"), REFUSED("--lora-paths"),
+    REFUSED("--speculative-algorithm"), REFUSED("--disaggregation-mode"), REFUSED("--enable-hierarchical-cache"),
+    REFUSED("--json-model-override-args"), REFUSED("--allow-auto-truncate"), REFUSED("--completion-template"),
+    REFUSED("--hf-chat-template-name"), REFUSED("--fastapi-root-path"), REFUSED("--config"),
 };
 /* clang-format on */
 
@@ -147,6 +182,7 @@ static bool unknown_option(int command, const char *word)
     int n = 0;
     for (size_t i = 0; i < COUNT(specs); i++) {
         if ((specs[i].commands & command) == 0) continue;
+        if (specs[i].kind == OPT_REFUSED) continue;
         names[n++] = specs[i].name;
         if (specs[i].alias) names[n++] = specs[i].alias;
     }
@@ -208,6 +244,8 @@ static bool store(const OptSpec *s, const char *value, Options *o)
         return bad_value(s, value, "auto or dummy");
     case OPT_IGNORED:
     case OPT_IGNORED_FLAG: log_warn("%s has no effect here", s->name); return true;
+    case OPT_ONE: return strcmp(value, "1") == 0 || bad_value(s, value, "1: this server is one process on one device");
+    case OPT_REFUSED: fprintf(stderr, "radish: %s is not supported here: leave it out\n", s->name); return false;
     }
     return false;
 }
@@ -229,7 +267,8 @@ bool options_read(int command, int argc, char **argv, Options *o)
         const OptSpec *s = find(command, name);
         if (!s) return unknown_option(command, word);
         const char *value = equals ? equals + 1 : "";
-        if (s->kind != OPT_FLAG && s->kind != OPT_IGNORED_FLAG && !equals) {
+        bool alone = s->kind == OPT_FLAG || s->kind == OPT_IGNORED_FLAG || s->kind == OPT_REFUSED;
+        if (!alone && !equals) {
             if (i + 1 == argc) {
                 fprintf(stderr, "radish: %s needs a value\n", word);
                 return false;

@@ -31,6 +31,16 @@ def test_help():
         assert "--" in radish(command, "--help"), command
 
 
+def test_options_of_sglang():
+    """Its launch lines work: what changes nothing is taken with a warning, what cannot be honoured is refused."""
+    gone = ("-m", "no/such")
+    words = radish("serve", *gone, "--enable-trace", "--cuda-graph-bs", "1", "--tp-size", "1", "--nnodes=1", fails=True)
+    assert "--enable-trace has no effect" in words and "--cuda-graph-bs has no effect" in words and "no/such" in words, words
+    assert "--tp-size 2: needs 1" in radish("serve", *gone, "--tensor-parallel-size", "2", fails=True).replace("tensor-parallel", "tp")
+    for option in ["--quantization=fp8", "--enable-lora"]:
+        assert "is not supported here" in radish("serve", *gone, option, fails=True)
+
+
 def test_wrong_words():
     assert "did you mean --port?" in radish("serve", "-m", MODEL, "--prot", "1", fails=True)
     assert "did you mean `radish serve`" in radish("serv", fails=True)
