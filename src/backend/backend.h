@@ -132,6 +132,21 @@ typedef struct {
     size_t memory_total, memory_free;
 } DeviceInfo;
 
+/* ---- warming up ---- */
+
+enum { WARM_MAX = 64 };
+
+typedef struct {
+    int rows, seqs; /* of a pass at most */
+    int context;    /* tokens of a sequence at most */
+} WarmLimits;
+
+typedef struct {
+    int n, rows[WARM_MAX]; /* passes of single new tokens */
+    int n_prefill, prefill[8]; /* rows of passes of longer pieces */
+    bool choosing; /* it takes long, this first time: algorithms are tried out and remembered */
+} WarmPlan;
+
 /* ---- benchmarks: what a device can do, and where its time went ---- */
 
 /* One sustained speed, measured on the device as it is now. */
@@ -212,6 +227,13 @@ typedef struct BackendOps {
                           Err *err);                    /* the one place an asynchronous fault surfaces */
     void (*download)(Device *d, void *dst, Tensor src); /* as f32 [rows][cols]; waits */
     int64_t (*now_ns)(Device *d);                       /* NULL: the wall clock. The sim backend's virtual time */
+
+    /* The end of boot, on devices that get faster or take memory as sizes of passes come up: between begin and end the model runs a
+     * pass of each size in *plan twice, and nothing that comes later needs memory or time of its own. warm_bytes: what that takes
+     * besides weights, activations and pages. NULL: there is nothing to do. */
+    size_t (*warm_bytes)(const Device *d, WarmLimits most);
+    Status (*warm_begin)(Device *d, WarmLimits most, WarmPlan *plan, Err *err);
+    Status (*warm_end)(Device *d, Err *err);
 
     /* Sustained speeds, at least `seconds` under load each, before any weight is made; brief: the typical ones alone. Returns how
      * many of `max`. NULL: not offered. */

@@ -78,6 +78,10 @@ static inline double plan_flop(const Plan *p, const PlanStep *s)
 /* E_UNSUPPORTED naming the op if the backend lacks one that the plan uses. */
 Status plan_check_ops(const Plan *p, const BackendOps *ops, Err *err);
 
+/* ---- warm.c ---- */
+
+Status model_warm_passes(Model *m, WarmLimits most, const WarmPlan *plan, Err *err);
+
 /* ---- profile.c: where time goes, on backends that do not queue ---- */
 
 typedef struct Profile Profile;

@@ -297,3 +297,14 @@ void model_profile(Model *m, DeviceProfile *out)
     else if (m->ops->profile)
         m->ops->profile(m->device, out);
 }
+
+Status model_warm(Model *m, void (*on_choosing)(void), Err *err)
+{
+    WarmPlan plan;
+    WarmLimits most = { .rows = m->max_rows, .seqs = m->max_logits, .context = m->info.context_length };
+    if (!m->ops->warm_begin) return OK;
+    TRY(m->ops->warm_begin(m->device, most, &plan, err));
+    if (plan.choosing && on_choosing) on_choosing();
+    TRY(model_warm_passes(m, most, &plan, err));
+    return m->ops->warm_end(m->device, err);
+}

@@ -29,12 +29,18 @@ Status cuda_alloc(void **out, size_t n, const char *what, Err *err)
                 free_now >> 20, all >> 20);
 }
 
-/* Sizes that passes are rounded up to: few, so that graphs and chosen algorithms are few; fine, so that little is wasted. */
+/* Sizes that passes are rounded up to: few, so that graphs and chosen algorithms are few; fine, so that little is wasted. From
+ * 512 on products come in waves over all SMs, and 576 rows take as long as 640. */
 int cuda_pad(int rows)
 {
-    int step = rows <= 4 ? 1 : rows <= 16 ? 4 : rows <= 64 ? 16 : rows <= 256 ? 32 : rows <= 1024 ? 64 : 128;
+    int step = rows <= 4 ? 1 : rows <= 16 ? 4 : rows <= 64 ? 16 : rows <= 256 ? 32 : rows <= 512 ? 64 : 128;
     int padded = (rows + step - 1) / step * step;
     return padded == 3 ? 4 : padded;
+}
+
+int cuda_pad_next(int rows)
+{
+    return cuda_pad(rows + 1);
 }
 
 /* ---- devices ---- */
@@ -402,6 +408,9 @@ const BackendOps backend_cuda = {
     .sample = cuda_sample,
     .sample_wait = cuda_sample_wait,
     .download = download,
+    .warm_bytes = cuda_warm_bytes,
+    .warm_begin = cuda_warm_begin,
+    .warm_end = cuda_warm_end,
     .measure = cuda_measure,
     .profile = cuda_profile,
 };

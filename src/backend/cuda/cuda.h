@@ -146,6 +146,8 @@ struct Device {
     int32_t *order; /* [n_seq] the batch's sequences, decode first */
     int order_cap;
     Graph graphs[GRAPHS_MAX];
+    bool warming, warmed; /* warming: sizes come up now; warmed: none come later, so nothing is captured any more */
+    int64_t tune_until_ns;
     /* attention */
     AttendPlan plans[PLANS_MAX];
     int n_plans;
@@ -165,6 +167,7 @@ struct Device {
 /* Remembers the first error; false if there is one. */
 bool cuda_ok(Device *d, cudaError_t e);
 int cuda_pad(int rows);
+int cuda_pad_next(int rows); /* the next larger size */
 Status cuda_alloc(void **out, size_t n, const char *what, Err *err);
 
 /* step.c */
@@ -185,12 +188,22 @@ void cuda_glu(Device *d, Tensor out, Tensor gate_up, GluAct act);
 void cuda_gather(Device *d, Tensor out, Tensor in);
 void cuda_softcap(Device *d, Tensor logits, float cap);
 void cuda_step_free(Device *d);
+/* Bytes on the device of a batch's arrays, and room for them made now. */
+size_t cuda_step_bytes(WarmLimits most);
+bool cuda_step_reserve(Device *d, WarmLimits most);
 
 /* draw.c */
 void cuda_sample(Device *d, Tensor logits, const SampleRow *rows, int n);
 Status cuda_sample_wait(Device *d, SampleOut *out, int n, Err *err);
 Status cuda_sample_open(Device *d, Err *err);
 void cuda_sample_free(Device *d);
+size_t cuda_sample_bytes(WarmLimits most); /* on the device, for rows with penalties and masks */
+bool cuda_sample_reserve(Device *d, WarmLimits most);
+
+/* warm.c */
+size_t cuda_warm_bytes(const Device *d, WarmLimits most);
+Status cuda_warm_begin(Device *d, WarmLimits most, WarmPlan *plan, Err *err);
+Status cuda_warm_end(Device *d, Err *err);
 
 /* profile.c: all but open do nothing without a profile */
 bool cuda_profile_open(Device *d);

@@ -6,6 +6,8 @@
  * Thread: the engine's. */
 #include "backend/cuda/cuda.h"
 
+enum { MASK_WORDS = 8192, SEEN_TOKENS = 2048 };
+
 typedef struct {
     size_t rows, seen, bias, banned, allowed; /* first word of each, from the block's start; rows are words too */
     size_t n;
@@ -217,6 +219,30 @@ Status cuda_sample_wait(Device *d, SampleOut *out, int n, Err *err)
     d->result_first = (d->result_first + 1) % RESULTS;
     d->result_n--;
     return OK;
+}
+
+/* Rows, masks of a quarter of a million tokens, and two words for every token that penalties may know of: prompts that share
+ * their pages and all ask for penalties may need more, and get it as long as there is memory. */
+static size_t most_words(WarmLimits most)
+{
+    size_t row = sizeof(DrawRow) / 4 + MASK_WORDS, seen = (size_t)most.seqs * (size_t)MIN(most.context, SEEN_TOKENS);
+    return (size_t)most.seqs * row + 2 * seen;
+}
+
+size_t cuda_sample_bytes(WarmLimits most)
+{
+    return most_words(most) * 4 * 4;
+}
+
+bool cuda_sample_reserve(Device *d, WarmLimits most)
+{
+    bool ok = true;
+    for (int i = 0; i < STAGES && ok; i++) ok = make_room(d, &d->sample_stage[i], most_words(most));
+    for (int i = 0; i < RESULTS && ok; i++) { /* each in turn, as if it were to be filled */
+        ok = take_result(d, MIN(most.seqs, DRAW_ROWS_MAX)) != NULL;
+        d->result_first = (d->result_first + 1) % RESULTS;
+    }
+    return ok;
 }
 
 Status cuda_sample_open(Device *d, Err *err)

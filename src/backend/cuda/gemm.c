@@ -14,7 +14,7 @@
 
 #include "base/file.h"
 
-enum { SUGGESTIONS = 32, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 << 20, NEAR_ROWS = 256 };
+enum { SUGGESTIONS = 32, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 << 20, NEAR_ROWS = 1024 };
 static const double HEAVY_FLOP =
     2e10; /* more than about 30 us of arithmetic: power decides, so it is timed for longer */
 
@@ -180,6 +180,11 @@ static Choice *find_choice(Gemm *g, const GemmShape *s)
     return NULL;
 }
 
+bool gemm_is_new(const Gemm *g)
+{
+    return g->n_choices == 0;
+}
+
 bool gemm_is_tuned(Gemm *g, GemmShape shape)
 {
     return find_choice(g, &shape) != NULL;
@@ -255,12 +260,34 @@ static bool usable(Gemm *g, Plan *p, const cublasLtMatmulAlgo_t *algo)
            r.workspaceSize <= WORKSPACE;
 }
 
-/* Of many rows: what was chosen for the nearest number of rows, as a ratio; NULL: nothing within a factor of two. */
+/* The library suggests at most 8 ways for a shape; what it suggests for other numbers of rows often suits this one too. */
+static int suggest_wide(Gemm *g, Plan *p, cublasLtMatmulAlgo_t *out, int most)
+{
+    static const double scale[] = { 1, 0.5, 2, 0.75, 1.5, 4, 0.25 };
+    cublasLtMatmulHeuristicResult_t found[8];
+    Plan other;
+    int n = 0;
+    for (size_t i = 0; i < COUNT(scale) && n < most; i++) {
+        other = *p;
+        other.shape.rows = MAX(1, (int)(p->shape.rows * scale[i]));
+        describe(g, &other);
+        int m = suggest(g, &other, found, (int)COUNT(found));
+        for (int k = 0; k < m && n < most; k++) {
+            bool again = false;
+            for (int j = 0; j < n; j++) again = again || memcmp(&out[j], &found[k].algo, sizeof *out) == 0;
+            if (!again && usable(g, p, &found[k].algo)) out[n++] = found[k].algo;
+        }
+    }
+    return n;
+}
+
+/* Of many rows: what was chosen for the nearest number of rows, as a ratio; NULL: nothing within a factor of 1.5. Below NEAR_ROWS
+ * the number of waves decides and a neighbour's choice may take twice as long; above it gains a per cent or two. */
 static Choice *find_near(Gemm *g, const GemmShape *s)
 {
     ChoiceKey key = key_of(s);
     Choice *best = NULL;
-    double least = 2;
+    double least = 1.5;
     for (int i = 0; i < g->n_choices && key.rows >= NEAR_ROWS; i++) {
         Choice *c = &g->choices[i];
         double ratio = (double)c->key.rows / key.rows;
@@ -349,7 +376,7 @@ static double time_algo(Race *race, const cublasLtMatmulAlgo_t *algo, double us,
     cudaEventCreate(&from);
     cudaEventCreate(&to);
     for (int round = us > 0 ? 1 : 0; round < 2 && ok; round++) {
-        int n = round == 0 ? 1 : MAX(2, MIN(2000, (int)(ms * 1e3 / us)));
+        int n = round == 0 ? 1 : MAX(1, MIN(2000, (int)(ms * 1e3 / us)));
         cudaEventRecord(from, race->s);
         for (int i = 0; i < n && ok; i++)
             ok = run(race->g, race->s, race->p, algo, t->out, t->in, t->w[i % t->n_w], t->bias);
@@ -390,18 +417,18 @@ static void heat(Race *race, int rounds, double ms, double within, int most)
 
 int gemm_tune(Gemm *g, Stream s, GemmShape shape, const GemmData *data, double *first_us, double *best_us)
 {
-    cublasLtMatmulHeuristicResult_t found[SUGGESTIONS];
+    cublasLtMatmulAlgo_t found[SUGGESTIONS];
     Race race = { .g = g, .s = s, .p = plan_of(g, &shape), .data = data };
     bool heavy = 2.0 * shape.rows * shape.n * shape.k > HEAVY_FLOP;
-    race.n = suggest(g, race.p, found, SUGGESTIONS);
+    race.n = suggest_wide(g, race.p, found, SUGGESTIONS);
     int tried = race.n;
-    for (int i = 0; i < race.n; i++) race.r[i].algo = found[i].algo;
-    heat(&race, 1, heavy ? 1 : 0.4, 1.5, SUGGESTIONS);
+    for (int i = 0; i < race.n; i++) race.r[i].algo = found[i];
+    heat(&race, 1, heavy ? 0.8 : 0.3, 1.3, SUGGESTIONS);
     if (race.n == 0) return 0;
     heat(&race, 2, heavy ? 4 : 1.2, 1.06, 6);
     if (race.n > 1) heat(&race, heavy ? 5 : 3, heavy ? 10 : 2.5, 1.03, 3);
     if (race.n == 0) return 0;
-    if (first_us) *first_us = time_algo(&race, &found[0].algo, 0, heavy ? 30 : 5);
+    if (first_us) *first_us = time_algo(&race, &found[0], 0, heavy ? 30 : 5);
     if (best_us) *best_us = race.r[0].us;
     race.p->algo = race.r[0].algo;
     race.p->ok = true;

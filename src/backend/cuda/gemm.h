@@ -21,6 +21,7 @@ void gemm_close(Gemm *g); /* NULL is fine */
 size_t gemm_workspace_bytes(void);
 /* Queues the product; false: the library refuses it. bias: bf16, or f32 with f32 output. */
 bool gemm_run(Gemm *g, Stream s, GemmShape shape, void *out, const void *in, const void *w, const void *bias);
+bool gemm_is_new(const Gemm *g); /* nothing was ever chosen on this GPU and for this library */
 /* Whether this shape has an algorithm that was chosen by timing. */
 bool gemm_is_tuned(Gemm *g, GemmShape shape);
 /* What a product is timed on: the n_w weights are taken in turn so that caches do not flatter; out is written. */

@@ -8,7 +8,7 @@
 
 enum { N_SHAPES = 4 };
 static const size_t POOL = (size_t)1280 << 20;
-static const double WARM_S = 0.25, BATCH_S = 0.01;
+static const double WARM_S = 0.25, BATCH_S = 0.03, LOOK_S = 0.15; /* asking for clocks takes milliseconds */
 static const int shapes[N_SHAPES][2] = { { 6144, 4096 }, { 4096, 4096 }, { 28672, 4096 }, { 4096, 14336 } };
 static const int row_counts[] = { 512, 1024, 4096, 8192 };
 
@@ -71,35 +71,52 @@ static double once_s(Bed *b, void (*work)(Bed *b))
     return (double)(clock_ns() - began) / 4e9;
 }
 
+typedef struct {
+    double joules, mhz, watts; /* energy at the start; sums over n readings */
+    double at_s;               /* of the last reading */
+    int n;
+} Meter;
+
+static void look(Device *d, Meter *m, double now_s)
+{
+    NvmlNow at = nvml_read(d->nvml);
+    if (m->n == 0) m->joules = at.joules;
+    m->mhz += at.sm_mhz;
+    m->watts += at.watts;
+    m->at_s = now_s;
+    m->n++;
+}
+
 /* Runs `work` for WARM_S and then for at least `least_s`; returns how often a second, and fills in clock and power. */
 static double sustain(Bed *b, void (*work)(Bed *b), double least_s, DeviceSpeed *out)
 {
     Device *d = b->d;
+    Meter meter = { 0 };
     cudaEvent_t done[2] = { NULL, NULL };
     int each = MAX(1, (int)(BATCH_S / once_s(b, work)));
-    int64_t began = clock_ns(), counted = 0, n = 0, n_clock = 0;
-    double joules = 0, mhz = 0, watts = 0;
+    int64_t began = clock_ns(), n = 0;
+    double counted_s = 0;
     for (int i = 0; i < 2; i++) cuda_ok(d, cudaEventCreateWithFlags(&done[i], cudaEventDisableTiming));
     for (int batch = 0; d->error == cudaSuccess; batch++) {
         for (int i = 0; i < each; i++) work(b);
         cuda_ok(d, cudaEventRecord(done[batch % 2], d->stream));
         if (batch == 0) continue;
-        cuda_ok(d, cudaEventSynchronize(done[(batch + 1) % 2]));
-        int64_t now = clock_ns();
-        if (counted) n += each;
-        if (!counted && (double)(now - began) / 1e9 < WARM_S) continue;
-        NvmlNow at = nvml_read(d->nvml);
-        if (!counted) counted = now, joules = at.joules;
-        mhz += at.sm_mhz, watts += at.watts, n_clock++;
-        out->seconds = (double)(now - counted) / 1e9;
-        if (out->seconds < least_s) continue;
-        out->mhz = mhz / (double)n_clock;
-        out->watts = at.joules > joules ? (at.joules - joules) / out->seconds : watts / (double)n_clock;
-        break;
+        cuda_ok(d, cudaEventSynchronize(done[(batch + 1) % 2])); /* now the device has one batch to do */
+        double now_s = (double)(clock_ns() - began) / 1e9;
+        if (now_s < WARM_S) continue;
+        if (counted_s > 0) n += each;
+        if (counted_s > 0) out->seconds = now_s - counted_s;
+        if (counted_s <= 0) counted_s = now_s;
+        bool last = out->seconds >= least_s;
+        if (last || meter.n == 0 || now_s - meter.at_s > LOOK_S) look(d, &meter, now_s);
+        if (last) break;
     }
+    double joules = nvml_read(d->nvml).joules - meter.joules;
     cuda_ok(d, cudaStreamSynchronize(d->stream));
     for (int i = 0; i < 2; i++) cudaEventDestroy(done[i]);
-    return d->error == cudaSuccess ? (double)n / out->seconds : 0;
+    out->mhz = meter.n ? meter.mhz / meter.n : 0;
+    out->watts = joules > 0 && out->seconds > 0 ? joules / out->seconds : meter.n ? meter.watts / meter.n : 0;
+    return d->error == cudaSuccess && out->seconds > 0 ? (double)n / out->seconds : 0;
 }
 
 static DeviceSpeed measure_read(Bed *b, double least_s)

@@ -4,7 +4,7 @@
  * A pass of single tokens (decode) whose commands are byte for byte those of an earlier one is captured the second time and
  * replayed from then on. A capture is made only of passes that have run before, so modules are loaded and shapes planned.
  * Neighbouring head_norm, rope and kv_store commands on one tensor run as one kernel.
- * Products are timed for the best algorithm when their size has come up TUNE_AFTER times; what is chosen goes to disk.
+ * While warming up, products that nobody has timed yet are timed for the best algorithm; what is chosen goes to disk.
  * Invariants: (1) nothing here allocates once the largest batch has been seen; (2) a graph's pointers are into buffers that
  * live as long as the graph: growing the step buffer drops all graphs; (3) a stage buffer is not written while its copy is
  * in flight. Thread: the engine's. */
@@ -12,7 +12,7 @@
 
 #include "backend/cuda/cuda.h"
 
-enum { CAPTURE_AFTER = 2, TUNE_AFTER = 16, FEW_ROWS = 8, TUNE_WEIGHTS = 32, FIRST_INTS = 1 << 18 };
+enum { CAPTURE_AFTER = 2, FEW_ROWS = 8, TUNE_WEIGHTS = 32, FIRST_INTS = 1 << 18 };
 
 /* ---- writing down ---- */
 
@@ -162,7 +162,7 @@ static void drop_graphs(Device *d)
 static bool make_room(Device *d, size_t n, Stage *s)
 {
     if (n > d->buffer_n) {
-        size_t want = MAX((size_t)FIRST_INTS, n * 2);
+        size_t want = MAX((size_t)FIRST_INTS, n + n / 4);
         cuda_ok(d, cudaStreamSynchronize(d->stream));
         drop_graphs(d);
         cudaFree(d->buffer);
@@ -596,17 +596,15 @@ static double time_gemv(Device *d, const Command *c, const void *const *w, int n
     return (double)ms * 1e3 / n;
 }
 
-/* Times the step's products that nobody has timed yet; their outputs are scratch until the step runs. False: all were. */
-static bool tune(Device *d)
+/* Times the step's products that nobody has timed yet; their outputs are scratch until the step runs. */
+static void tune(Device *d)
 {
-    bool any = false;
-    for (int i = 0; i < d->n_commands; i++) {
+    for (int i = 0; i < d->n_commands && clock_ns() < d->tune_until_ns; i++) {
         const Command *c = &d->commands[i];
         const void *w[TUNE_WEIGHTS];
         int n = 0;
         if (c->kind != C_LINEAR || c->i[0] || (size_t)c->w->rows * (size_t)c->w->cols < (size_t)1 << 22) continue;
         if (gemm_is_tuned(d->gemm, shape_of(c))) continue;
-        any = true;
         for (int j = 0; j < d->n_commands && n < TUNE_WEIGHTS; j++)
             if (d->commands[j].kind == C_LINEAR && same_shape(d->commands[j].w, c->w)) w[n++] = d->commands[j].w->data;
         GemmData data = { .out = c->out.p, .in = c->in.p, .w = w, .n_w = n, .bias = bias_of(c) };
@@ -614,7 +612,6 @@ static bool tune(Device *d)
         if (c->rows <= GEMV_MAX_ROWS) gemm_note_other(d->gemm, shape_of(c), time_gemv(d, c, w, n));
     }
     gemm_save(d->gemm);
-    return any;
 }
 
 /* Of every word of every command, in order: a few microseconds a step. */
@@ -679,9 +676,10 @@ void cuda_forward_end(Device *d)
     Graph *g = NULL;
     bool looked = cuda_profile_begin(d, is_decode(d));
     if (d->error == cudaSuccess && d->n_commands && upload(d)) {
-        g = graph_of(d, step_key(d));
-        if (g && ++g->seen == TUNE_AFTER && tune(d)) drop_graph(g);
-        if (g && is_decode(d) && !g->exec && !looked && g->seen >= CAPTURE_AFTER) capture(d, g);
+        if (is_decode(d)) g = graph_of(d, step_key(d));
+        if (d->warming) tune(d);
+        bool later = g && ++g->seen >= CAPTURE_AFTER && (d->warming || !d->warmed);
+        if (later && !g->exec && !looked) capture(d, g);
         if (g && g->exec && !looked)
             cuda_ok(d, cudaGraphLaunch(g->exec, d->stream));
         else
@@ -691,6 +689,26 @@ void cuda_forward_end(Device *d)
     d->n_commands = 0;
     d->in_step = false;
     d->batch = NULL;
+}
+
+static size_t most_ints(WarmLimits most)
+{
+    StepArrays none;
+    size_t pages = ((size_t)most.context + PAGE_TOKENS - 1) / PAGE_TOKENS;
+    return lay_out(&none, NULL, cuda_pad(most.rows), cuda_pad(most.seqs), cuda_pad(most.seqs), most.rows) +
+           pages * (size_t)most.seqs;
+}
+
+size_t cuda_step_bytes(WarmLimits most)
+{
+    return MAX((size_t)FIRST_INTS, most_ints(most) * 5 / 4) * sizeof(int32_t);
+}
+
+bool cuda_step_reserve(Device *d, WarmLimits most)
+{
+    bool ok = true;
+    for (int i = 0; i < STAGES && ok; i++) ok = make_room(d, most_ints(most), &d->stage[i]);
+    return ok;
 }
 
 void cuda_step_free(Device *d)
