@@ -65,6 +65,7 @@ typedef struct {
     bool disable_radix_cache;
     uint64_t random_seed; /* base of the seeds of requests that bring none; default: from the clock */
     bool verify;          /* check every invariant after each step (slow) */
+    bool profile;         /* keep what radish_profile tells; costs a little */
 } RadishOptions;
 
 RADISH_API int radish_open(const RadishOptions *o, Radish **out, RadishError *err);
@@ -182,6 +183,7 @@ typedef struct {
     int max_total_tokens, max_running, max_batch_tokens, chunked_prefill_size, page_size;
     uint64_t n_params;
     size_t weight_bytes, kv_bytes, act_bytes;
+    double flop_row, flop_logit; /* arithmetic of products: a row of a pass, and in addition a row that is drawn from */
     bool has_chat_template, has_tokenizer;
     int32_t bos_id, eos_id;
     /* sampling defaults of generation_config.json; NaN or -1 where it says nothing */
@@ -200,6 +202,21 @@ typedef struct {
     double tokens_per_s; /* output, over the last second or so */
 } RadishStats;
 RADISH_API void radish_stats(Radish *r, RadishStats *out);
+/* Where time went, over passes of one kind; all shares are of the `looked` passes that were timed op by op. */
+typedef struct {
+    uint64_t passes, rows;
+    double busy_s, idle_s, host_s; /* device at work; device waiting for the next pass; host in the device's driver */
+    uint64_t looked;
+    double linear_s, attend_s, other_s, sample_s;
+    double flop, kv_bytes; /* of products; read by attention at least */
+} RadishProfileKind;
+
+typedef struct {
+    RadishProfileKind decode, prefill; /* passes of single new tokens; all others */
+    double joules;                     /* the device's since some moment; 0: unknown */
+} RadishProfile;
+/* Since the start, if RadishOptions.profile is set. */
+RADISH_API void radish_profile(Radish *r, RadishProfile *out);
 /* Drops every cached prefix; waits up to timeout_ms for running requests, else RADISH_BUSY. */
 RADISH_API int radish_flush_cache(Radish *r, int timeout_ms, RadishError *err);
 

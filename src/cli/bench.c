@@ -46,25 +46,29 @@ static void print_model(Radish *r)
 
 int cli_bench(int argc, char **argv)
 {
-    static const char *const kinds[] = { "offline", "latency", "tokenize", "traffic", NULL };
+    static const char *const kinds[] = { "offline", "latency", "online", "device", "tokenize", "traffic", NULL };
     Options o = { 0 };
     if (!options_read(CMD_BENCH, argc, argv, &o)) return 1;
     const char *kind = o.n_args ? o.arg[0] : "";
     if (strcmp(kind, "tokenize") == 0) return bench_tokenize(&o);
+    if (strcmp(kind, "online") == 0) return bench_online(&o);
+    if (strcmp(kind, "device") == 0) return bench_device(&o);
     if (strcmp(kind, "traffic") == 0) return bench_traffic(&o);
     bool offline = strcmp(kind, "offline") == 0;
     if (!offline && strcmp(kind, "latency") != 0) {
         const char *near = options_nearest(kind, kinds);
         fprintf(stderr, "radish: bench what? `radish bench %s ...`\n",
-                near ? near : "offline|latency|tokenize|traffic");
+                near ? near : "offline|latency|online|device|tokenize|traffic");
         return 1;
     }
     o.n_args = 0;
     if (o.log_level && strcmp(o.log_level, "debug") == 0) log_set_level(LOG_DEBUG);
+    BenchLimit limit;
+    bench_limit_measure(&o, &limit);
     Radish *r = ask_open(&o);
     if (!r) return 1;
     print_model(r);
-    int rc = offline ? bench_offline(r, &o) : bench_latency(r, &o);
+    int rc = offline ? bench_offline(r, &o, &limit) : bench_latency(r, &o, &limit);
     radish_close(r);
     return rc;
 }

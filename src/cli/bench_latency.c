@@ -9,7 +9,7 @@
 #include "base/mailbox.h"
 #include "cli/bench.h"
 
-enum { LIST_MAX = 32, BATCH_MAX = 4096 };
+enum { LIST_MAX = 32, BATCH_MAX = 4096, RUNS_MAX = 64 };
 
 typedef struct {
     RadishEventKind kind;
@@ -23,6 +23,8 @@ typedef struct {
     Arena *arena;
     Rng rng;
     RadishInfo info;
+    const BenchLimit *limit;
+    bool profile;
     uint64_t id[BATCH_MAX];
 } Bench;
 
@@ -100,45 +102,75 @@ static double prefill_once(Bench *b, int n_in)
     return (double)(first - began) / 1e9;
 }
 
+/* Seconds at the least of what decode_once counts, or of a prefill; 0: unknown. */
+static double decode_limit(const Bench *b, int batch, int n_in, int n_out)
+{
+    BenchPass p = { .rows = batch, .logits = batch, .kv_tokens = batch * (n_in + (n_out + 1) / 2.0) };
+    return bench_limit_known(b->limit) ? bench_limit_pass_s(b->limit, &b->info, &p) * n_out : 0;
+}
+
+static double prefill_limit(const Bench *b, int n_in)
+{
+    BenchPass p = { .rows = n_in, .logits = 1, .attend_pairs = (double)n_in * n_in / 2 };
+    return bench_limit_known(b->limit) ? bench_limit_pass_s(b->limit, &b->info, &p) : 0;
+}
+
+/* Ends the line begun, and goes on with the JSON object begun. */
+static void tell(Bench *b, double seconds, double limit, double tokens, const BenchProfile *p, Buf *json)
+{
+    printf("  %10.1f tokens/s", tokens / seconds);
+    if (limit > 0) printf("  %5.1f %% of this device's %.1f", 100 * limit / seconds, tokens / limit);
+    printf("\n");
+    buf_printf(json, "\"tok_s\":%.2f,\"limit_tok_s\":%.2f,", tokens / seconds, limit > 0 ? tokens / limit : 0);
+    if (!b->profile) return;
+    buf_str(json, STR("\"profile\":"));
+    bench_profile_end(b->r, p, b->limit, json);
+    buf_char(json, ',');
+}
+
 static bool decode_row(Bench *b, int batch, int n_in, int n_out, int runs, Buf *json)
 {
-    double s[64];
+    double s[RUNS_MAX];
+    BenchProfile profile;
     decode_once(b, batch, n_in, MIN(n_out, 8)); /* warm-up */
+    bench_profile_begin(b->r, &profile);
     for (int i = 0; i < runs; i++) {
         arena_reset(b->arena);
         s[i] = decode_once(b, batch, n_in, n_out);
         if (s[i] <= 0) return false;
     }
-    double median = bench_median(s, runs), tok_s = (double)batch * n_out / median, ms = median * 1e3 / n_out;
-    printf("decode   batch %4d  in %5d  out %4d   %10.1f tokens/s  %8.3f ms a step\n", batch, n_in, n_out, tok_s, ms);
+    double ms = bench_median(s, runs) * 1e3 / n_out;
+    printf("decode   batch %4d  in %5d  out %4d  %8.3f ms a step", batch, n_in, n_out, ms);
     jsonw_sep(json);
-    buf_printf(
-        json,
-        "{\"kind\":\"decode\",\"batch\":%d,\"input_len\":%d,\"output_len\":%d,\"tok_s\":%.2f,\"ms_per_step\":%.4f}",
-        batch, n_in, n_out, tok_s, ms);
+    buf_printf(json, "{\"kind\":\"decode\",\"batch\":%d,\"input_len\":%d,\"output_len\":%d,", batch, n_in, n_out);
+    tell(b, ms * n_out / 1e3, decode_limit(b, batch, n_in, n_out), (double)batch * n_out, &profile, json);
+    buf_printf(json, "\"ms_per_step\":%.4f}", ms);
     return true;
 }
 
 static bool prefill_row(Bench *b, int n_in, int runs, Buf *json)
 {
-    double s[64];
+    double s[RUNS_MAX];
+    BenchProfile profile;
     prefill_once(b, n_in);
+    bench_profile_begin(b->r, &profile);
     for (int i = 0; i < runs; i++) {
         arena_reset(b->arena);
         s[i] = prefill_once(b, n_in);
         if (s[i] <= 0) return false;
     }
     double median = bench_median(s, runs);
-    printf("prefill  in %5d                       %10.1f tokens/s  %8.3f ms\n", n_in, n_in / median, median * 1e3);
+    printf("prefill  in %5d                       %9.3f ms       ", n_in, median * 1e3);
     jsonw_sep(json);
-    buf_printf(json, "{\"kind\":\"prefill\",\"input_len\":%d,\"tok_s\":%.2f,\"ms\":%.4f}", n_in, n_in / median,
-               median * 1e3);
+    buf_printf(json, "{\"kind\":\"prefill\",\"input_len\":%d,", n_in);
+    tell(b, median, prefill_limit(b, n_in), n_in, &profile, json);
+    buf_printf(json, "\"ms\":%.4f}", median * 1e3);
     return true;
 }
 
-int bench_latency(Radish *r, const Options *o)
+int bench_latency(Radish *r, const Options *o, const BenchLimit *limit)
 {
-    int batches[LIST_MAX], prefills[LIST_MAX], runs = o->runs > 0 ? MIN(o->runs, 64) : 3;
+    int batches[LIST_MAX], prefills[LIST_MAX], runs = o->runs > 0 ? MIN(o->runs, RUNS_MAX) : 3;
     int n_batches = options_int_list(o->batch ? o->batch : "1,16,64", batches, LIST_MAX);
     int n_prefills = options_int_list(o->prefill ? o->prefill : "512", prefills, LIST_MAX);
     if (!n_batches || !n_prefills) {
@@ -146,7 +178,8 @@ int bench_latency(Radish *r, const Options *o)
         return 1;
     }
     Bench *b = mem_alloc(sizeof *b);
-    *b = (Bench){ .r = r, .box = mailbox_new(), .arena = arena_new(0), .rng = { 7 } };
+    *b = (Bench){ .r = r, .box = mailbox_new(), .arena = arena_new(0), .rng = { 7 }, .limit = limit };
+    b->profile = o->radish.profile;
     radish_info(r, &b->info);
     Buf json = { 0 };
     buf_char(&json, '[');

@@ -4,58 +4,19 @@
  * many tokens in, so many out, the same work for every engine. Wall time runs from the first submit to the last end. */
 #include <stdio.h>
 
-#include "base/file.h"
 #include "base/jsonw.h"
 #include "base/mailbox.h"
 #include "cli/bench.h"
+#include "cli/bench_list.h"
 
-enum { REQUESTS_MAX = 60000, FILE_MAX = 8 << 20, SEED = 42 };
-
-typedef struct {
-    int input, output;
-} Length;
+enum { SEED = 42 };
+static const int64_t SLOW_SUBMIT_NS = 1000000000; /* so long that it should be told */
 
 typedef struct {
     RadishEndReason reason;
     int n_out;
     char message[200];
 } End;
-
-static bool next_number(Str text, size_t *at, int *out)
-{
-    size_t begin = *at;
-    while (*at < text.n && text.p[*at] >= '0' && text.p[*at] <= '9') (*at)++;
-    int64_t x;
-    if (!str_to_i64(str_cut(text, begin, *at), &x) || x < 1 || x > 1 << 24) return false;
-    *out = (int)x;
-    return true;
-}
-
-/* How many lines were read; -1 after printing what is wrong. */
-static int read_lengths(Arena *a, const char *path, int max, Length **out)
-{
-    Err err;
-    Str text;
-    if (file_read(a, path, FILE_MAX, &text, &err) != OK) {
-        fprintf(stderr, "radish: %s\n", err.text);
-        return -1;
-    }
-    *out = ARENA_NEW(a, Length, REQUESTS_MAX);
-    int n = 0;
-    for (size_t at = 0; at < text.n && n < REQUESTS_MAX && (max <= 0 || n < max);) {
-        Length *l = &(*out)[n];
-        bool good = next_number(text, &at, &l->input) && at < text.n && text.p[at++] == '\t' &&
-                    next_number(text, &at, &l->output);
-        while (good && at < text.n && text.p[at] == '\r') at++;
-        if (!good || (at < text.n && text.p[at] != '\n')) {
-            fprintf(stderr, "radish: %s line %d: needs input_tokens<TAB>output_tokens\n", path, n + 1);
-            return -1;
-        }
-        at++;
-        n++;
-    }
-    return n;
-}
 
 static void on_event(void *ctx, const RadishEvent *e)
 {
@@ -65,7 +26,7 @@ static void on_event(void *ctx, const RadishEvent *e)
     mailbox_put(ctx, &end, sizeof end, NULL, 0);
 }
 
-static bool submit_all(Radish *r, Arena *a, const Length *lengths, int n, Mailbox *box)
+static bool submit_all(Radish *r, Arena *a, const BenchLength *lengths, int n, Mailbox *box)
 {
     RadishInfo info;
     RadishError err;
@@ -106,33 +67,84 @@ static bool wait_all(Mailbox *box, int n, int64_t *n_out)
     return true;
 }
 
-static void report(Radish *r, const Options *o, int n, int64_t n_in, int64_t n_out, double wall)
+/* Every prompt computed once, every token drawn reading what came before it: no order of passes can do with less. */
+static double limit_s(Radish *r, const BenchLimit *l, const BenchLength *q, int n)
+{
+    RadishInfo m;
+    radish_info(r, &m);
+    BenchPass sum = { 0 };
+    int longest = 0;
+    for (int i = 0; i < n; i++) {
+        double in = q[i].input, out = q[i].output;
+        sum.rows += in + out - 1;
+        sum.logits += out;
+        sum.kv_tokens += (out - 1) * in + out * (out - 1) / 2;
+        sum.attend_pairs += in * in / 2;
+        longest = MAX(longest, q[i].output);
+    }
+    BenchPass least = { .rows = 1, .logits = 1 };
+    double weights = bench_limit_pass_s(l, &m, &least) * longest;
+    return MAX(bench_limit_pass_s(l, &m, &sum), weights);
+}
+
+typedef struct {
+    int n;
+    int64_t n_in, n_out;
+    double wall_s, limit_s; /* limit_s 0: unknown */
+} Run;
+
+static void report(Radish *r, const Run *run, Buf *j)
 {
     RadishStats s;
     radish_stats(r, &s);
-    double busy = s.busy_s > 0 ? s.busy_s : 1,
+    double busy = s.busy_s > 0 ? s.busy_s : 1, out_s = (double)run->n_out / run->wall_s,
+           all_s = (double)(run->n_in + run->n_out) / run->wall_s,
            hit = s.prompt_tokens ? (double)s.cached_tokens / (double)s.prompt_tokens : 0;
-    printf("requests          %d (%lld tokens in, %lld out)\n", n, (long long)n_in, (long long)n_out);
-    printf("wall              %.2f s\noutput            %.1f tokens/s\ntotal             %.1f tokens/s\n", wall,
-           (double)n_out / wall, (double)(n_in + n_out) / wall);
-    printf("cache hit rate    %.1f %%\nsteps             %llu, preemptions %llu\n", 100 * hit,
-           (unsigned long long)s.steps, (unsigned long long)s.preemptions);
+    printf("requests          %d (%lld tokens in, %lld out)\n", run->n, (long long)run->n_in, (long long)run->n_out);
+    printf("wall              %.2f s\noutput            %.1f tokens/s", run->wall_s, out_s);
+    if (run->limit_s > 0)
+        printf(", %.1f %% of this device's %.1f", 100 * run->limit_s / run->wall_s, (double)run->n_out / run->limit_s);
+    printf("\ntotal             %.1f tokens/s\ncache hit rate    %.1f %%\nsteps             %llu, preemptions %llu\n",
+           all_s, 100 * hit, (unsigned long long)s.steps, (unsigned long long)s.preemptions);
     printf("time              prefill %.1f %%, decode %.1f %%, scheduling %.2f %%\n", 100 * s.prefill_s / busy,
            100 * s.decode_s / busy, 100 * s.sched_s / busy);
-    Buf j = { 0 };
-    buf_printf(&j,
+    buf_printf(j,
                "{\"requests\":%d,\"input_tokens\":%lld,\"output_tokens\":%lld,\"wall_s\":%.4f,\"output_tok_s\":%.2f,"
-               "\"total_tok_s\":%.2f,"
-               "\"cache_hit_rate\":%.4f,\"steps\":%llu,\"preemptions\":%llu,\"prefill_share\":%.4f,\"decode_share\":%."
-               "4f,\"sched_share\":%.5f}\n",
-               n, (long long)n_in, (long long)n_out, wall, (double)n_out / wall, (double)(n_in + n_out) / wall, hit,
-               (unsigned long long)s.steps, (unsigned long long)s.preemptions, s.prefill_s / busy, s.decode_s / busy,
-               s.sched_s / busy);
-    bench_write_json(o->json, &j);
-    buf_free(&j);
+               "\"total_tok_s\":%.2f,\"limit_tok_s\":%.2f,\"cache_hit_rate\":%.4f,\"steps\":%llu,\"preemptions\":%llu,"
+               "\"prefill_share\":%.4f,\"decode_share\":%.4f,\"sched_share\":%.5f",
+               run->n, (long long)run->n_in, (long long)run->n_out, run->wall_s, out_s, all_s,
+               run->limit_s > 0 ? (double)run->n_out / run->limit_s : 0, hit, (unsigned long long)s.steps,
+               (unsigned long long)s.preemptions, s.prefill_s / busy, s.decode_s / busy, s.sched_s / busy);
 }
 
-int bench_offline(Radish *r, const Options *o)
+static bool run_all(Radish *r, const Options *o, const BenchLimit *limit, Arena *a, Mailbox *box)
+{
+    BenchLength *lengths = NULL;
+    BenchProfile profile;
+    Buf json = { 0 };
+    Run run = { .n = bench_list_read(a, o->lengths, o->num, &lengths) };
+    if (run.n <= 0) return false;
+    for (int i = 0; i < run.n; i++) run.n_in += lengths[i].input;
+    bench_profile_begin(r, &profile);
+    int64_t began = clock_ns();
+    if (!submit_all(r, a, lengths, run.n, box)) return false;
+    if (clock_ns() - began > SLOW_SUBMIT_NS)
+        fprintf(stderr, "radish: submitting took %.1f s of this\n", (double)(clock_ns() - began) / 1e9);
+    if (!wait_all(box, run.n, &run.n_out)) return false;
+    run.wall_s = (double)(clock_ns() - began) / 1e9;
+    if (bench_limit_known(limit)) run.limit_s = limit_s(r, limit, lengths, run.n);
+    report(r, &run, &json);
+    if (o->radish.profile) {
+        buf_str(&json, STR(",\"profile\":"));
+        bench_profile_end(r, &profile, limit, &json);
+    }
+    buf_str(&json, STR("}\n"));
+    bool good = bench_write_json(o->json, &json);
+    buf_free(&json);
+    return good;
+}
+
+int bench_offline(Radish *r, const Options *o, const BenchLimit *limit)
 {
     if (!o->lengths) {
         fprintf(stderr,
@@ -141,15 +153,7 @@ int bench_offline(Radish *r, const Options *o)
     }
     Arena *a = arena_new(0);
     Mailbox *box = mailbox_new();
-    Length *lengths = NULL;
-    int64_t n_in = 0, n_out = 0;
-    int n = read_lengths(a, o->lengths, o->num, &lengths);
-    bool good = n > 0;
-    if (n == 0) fprintf(stderr, "radish: %s is empty\n", o->lengths);
-    for (int i = 0; i < n; i++) n_in += lengths[i].input;
-    int64_t began = clock_ns();
-    good = good && submit_all(r, a, lengths, n, box) && wait_all(box, n, &n_out);
-    if (good) report(r, o, n, n_in, n_out, (double)(clock_ns() - began) / 1e9);
+    bool good = run_all(r, o, limit, a, box);
     radish_cancel_all(r);
     if (!good)
         radish_flush_cache(r, 10000,

@@ -18,7 +18,7 @@ static const Command commands[] = {
     { "serve",      cli_serve,      CMD_SERVE,      "-m MODEL",              "serve it over the OpenAI API and SGLang's, on port 30000" },
     { "chat",       cli_chat,       CMD_CHAT,       "-m MODEL",              "talk to it in the terminal" },
     { "run",        cli_run,        CMD_RUN,        "-m MODEL -p TEXT",      "one answer on standard output" },
-    { "bench",      cli_bench,      CMD_BENCH,      "offline|latency|tokenize|traffic", "measure throughput, latency, scheduling" },
+    { "bench",      cli_bench,      CMD_BENCH,      "offline|latency|online|...", "measure throughput, latency, scheduling" },
     { "tokenize",   cli_tokenize,   CMD_TOKENIZE,   "-m MODEL",              "text on standard input to token ids (--decode: back)" },
     { "perplexity", cli_perplexity, CMD_PERPLEXITY, "-m MODEL FILE",         "how well it predicts a text" },
     { "inspect",    cli_inspect,    CMD_INSPECT,    "PATH",                  "what is in a checkpoint, and what memory it needs" },

@@ -21,7 +21,7 @@ typedef struct {
     /* tokenize */
     bool decode, add_special, no_specials;
     /* bench */
-    const char *lengths, *json, *batch, *prefill;
+    const char *lengths, *json, *batch, *prefill, *url;
     int num, input_len, output_len, runs;
     double rate;
     bool hide_lengths;

@@ -43,6 +43,29 @@ void radish_stats(Radish *r, RadishStats *out)
     };
 }
 
+static RadishProfileKind told(const ProfileKind *k)
+{
+    return (RadishProfileKind){ .passes = k->passes,
+                                .rows = k->rows,
+                                .busy_s = k->busy_s,
+                                .idle_s = k->idle_s,
+                                .host_s = k->host_s,
+                                .looked = k->looked,
+                                .linear_s = k->part_s[PART_LINEAR],
+                                .attend_s = k->part_s[PART_ATTEND],
+                                .other_s = k->part_s[PART_OTHER],
+                                .sample_s = k->part_s[PART_SAMPLE],
+                                .flop = k->flop,
+                                .kv_bytes = k->kv_bytes };
+}
+
+void radish_profile(Radish *r, RadishProfile *out)
+{
+    DeviceProfile p;
+    model_profile(r->model, &p);
+    *out = (RadishProfile){ told(&p.decode), told(&p.prefill), p.joules };
+}
+
 int radish_flush_cache(Radish *r, int timeout_ms, RadishError *error)
 {
     Err err = { 0 };

@@ -87,7 +87,7 @@ static Status open_device(Radish *r, const RadishOptions *o, Err *err)
         }
         CHECK(r->ops);
     }
-    DeviceOptions d = { .index = o->device_index, .threads = o->threads, .isa = o->isa };
+    DeviceOptions d = { .index = o->device_index, .threads = o->threads, .isa = o->isa, .profile = o->profile };
     return r->ops->open(&d, &r->device, err);
 }
 
@@ -111,6 +111,7 @@ static Status plan_memory(Radish *r, const RadishOptions *o, ModelOptions *m, Mo
                          .device = r->device,
                          .context_length = o->context_length,
                          .dummy_std = o->dummy_std,
+                         .profile = o->profile,
                          .dummy_seed = 1234 };
     m->max_seqs = o->max_running > 0 ? o->max_running : cpu ? CPU_MAX_RUNNING : DEVICE_MAX_RUNNING;
     int chunk = o->chunked_prefill_size > 0 ? o->chunked_prefill_size : cpu ? CPU_BATCH_TOKENS : DEVICE_BATCH_TOKENS;
@@ -121,7 +122,9 @@ static Status plan_memory(Radish *r, const RadishOptions *o, ModelOptions *m, Mo
     DeviceInfo device;
     r->ops->info(r->device, &device);
     double share = o->mem_fraction > 0 ? (double)o->mem_fraction : cpu ? 0.5 : 0.9;
-    double room = share * (double)device.memory_free - (double)(cpu ? 0 : plan->weight_bytes + plan->act_bytes);
+    WarmLimits most = { m->max_batch_tokens, m->max_seqs, plan->context_length };
+    size_t warm = r->ops->warm_bytes ? r->ops->warm_bytes(r->device, most) : 0;
+    double room = share * (double)device.memory_free - (double)(cpu ? 0 : plan->weight_bytes + plan->act_bytes + warm);
     double fits = room > 0 ? room / (double)MAX(plan->kv_page_bytes, 1u) * KV_PAGE_TOKENS : 0;
     double want = o->max_total_tokens > 0 ? o->max_total_tokens : cpu ? MIN(fits, CPU_MAX_TOKENS) : MIN(fits, 2e9);
     if (o->max_total_tokens > 0 && want > fits * 2) /* a stated wish may pass our share, not the machine */
@@ -192,10 +195,17 @@ static void fill_info(Radish *r, const RadishOptions *o, DType kv_asked)
     i->weight_bytes = m->weight_bytes;
     i->kv_bytes = m->kv_bytes;
     i->act_bytes = m->act_bytes;
+    i->flop_row = m->flop_row;
+    i->flop_logit = m->flop_logit;
     i->has_chat_template = r->chat != NULL;
     i->has_tokenizer = r->tok != NULL;
     i->bos_id = r->tok ? tok_bos(r->tok) : -1;
     i->eos_id = r->tok ? tok_eos(r->tok) : -1;
+}
+
+static void tell_choosing(void)
+{
+    log_info("no algorithms are known for this GPU yet: choosing them takes up to 40 s, this once");
 }
 
 static Status open_all(Radish *r, const RadishOptions *o, Err *err)
@@ -208,6 +218,7 @@ static Status open_all(Radish *r, const RadishOptions *o, Err *err)
     TRY(open_device(r, o, err));
     TRY(plan_memory(r, o, &m, &plan, err));
     TRY(model_open(r->checkpoint, &m, &r->model, err));
+    TRY(model_warm(r->model, tell_choosing, err));
     TRY(open_engine(r, o, &m, err));
     fill_info(r, o, m.kv_dtype);
     TRY(radish_read_defaults(r, err));

@@ -93,8 +93,35 @@ def test_bench():
         rows = json.loads(out.read_text())
         assert [r["kind"] for r in rows] == ["decode", "decode", "prefill"] and rows[1]["batch"] == 3
         assert all(r["tok_s"] > 0 for r in rows)
+        assert all("profile" not in r for r in rows)
+        out_text = radish("bench", "offline", "-m", MODEL, "--lengths", lengths, "--profile", "--json", out)
+        profile = json.loads(out.read_text())["profile"]
+        parts = profile["decode"]
+        assert parts["passes"] >= 8 and "products" in out_text, profile
+        shares = sum(parts[k] for k in ("products", "attention", "other", "sampling"))
+        assert 0.5 < shares <= 1.001 and parts["products"] > parts["sampling"], parts
+        assert profile["prefill"]["passes"] >= 1, profile
         lengths.write_text("20 5\n")
         assert "line 1" in radish("bench", "offline", "-m", MODEL, "--lengths", lengths, fails=True)
+
+
+def test_bench_online():
+    """Streams of a running server, counted and timed; a refusal is told with its reason."""
+    from server import Server
+    with tempfile.TemporaryDirectory() as d:
+        lengths, out = pathlib.Path(d, "lengths.tsv"), pathlib.Path(d, "out.json")
+        lengths.write_text("20\t5\n100\t3\n7\t9\n")
+        server = Server(RADISH.parent)
+        for path in ("", "/v1/completions"):
+            radish("bench", "online", "--url", server.url + path, "--lengths", lengths, "--rate", 50, "--num", 5, "--json", out)
+            got = json.loads(out.read_text())
+            assert got["done"] == 5 and got["failed"] == 0 and got["output_tok_s"] > 0, got
+            assert 0 < got["ttft_ms"]["median"] <= got["e2e_ms"]["median"] and got["itl_ms"]["p99"] > 0, got
+        lengths.write_text("20\t9999999\n")
+        text = radish("bench", "online", "--url", server.url, "--lengths", lengths, fails=True)
+        server.stop()
+        text = radish("bench", "online", "--url", server.url, "--lengths", lengths, fails=True)
+        assert "usage" in radish("bench", "online", "--url", "ftp://x", "--lengths", lengths, fails=True)
 
 
 def test_chat():
