@@ -176,9 +176,9 @@ static Str strip(const NormStep *n, Str s)
     return s;
 }
 
-static bool find(const NormStep *n, Str s, size_t from, size_t *start, size_t *end)
+static bool find(const NormStep *n, Str s, size_t from, bool after_match, size_t *start, size_t *end)
 {
-    if (n->regex) return regex_next(n->regex, s, from, start, end);
+    if (n->regex) return regex_next(n->regex, s, from, after_match, start, end);
     *start = n->pattern.n ? str_find(s, n->pattern, from) : SIZE_MAX;
     *end = *start + n->pattern.n;
     return *start != SIZE_MAX;
@@ -187,19 +187,13 @@ static bool find(const NormStep *n, Str s, size_t from, size_t *start, size_t *e
 static Str replace(const NormStep *n, Str s, Buf *out)
 {
     size_t at = 0, start, end;
-    if (!find(n, s, 0, &start, &end)) return s;
+    if (s.n == 0 || !find(n, s, 0, false, &start, &end)) return s;
     buf_clear(out);
     do {
         buf_add(out, s.p + at, start - at);
-        if (end == start) { /* an empty match: the content goes in, and one character is passed by */
-            if (start == s.n) break;
-            buf_char(out, s.p[end++]);
-            at = end;
-            continue;
-        }
         buf_str(out, n->content);
         at = end;
-    } while (at <= s.n && find(n, s, at, &start, &end));
+    } while (find(n, s, at, true, &start, &end));
     buf_add(out, s.p + at, s.n - at);
     return buf_view(out);
 }

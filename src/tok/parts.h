@@ -319,7 +319,8 @@ bool matcher_next(const Matcher *m, Str text, size_t from, size_t *start, size_t
 
 Regex *regex_new(Str pattern, Err *err); /* NULL on failure */
 void regex_free(Regex *r);
-bool regex_next(const Regex *r, Str text, size_t from, size_t *start, size_t *end);
+/* The next match at or after from; after_match: a match ends at from, where no empty one may follow. */
+bool regex_next(const Regex *r, Str text, size_t from, bool after_match, size_t *start, size_t *end);
 
 /* ---- readers ---- */
 

@@ -138,7 +138,8 @@ void regex_free(Regex *r)
     mem_free(r);
 }
 
-bool regex_next(const Regex *r, Str text, size_t from, size_t *start, size_t *end)
+/* The leftmost match at or after from. */
+static bool search(const Regex *r, Str text, size_t from, size_t *start, size_t *end)
 {
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
     CHECK(data);
@@ -154,4 +155,16 @@ bool regex_next(const Regex *r, Str text, size_t from, size_t *start, size_t *en
     }
     pcre2_match_data_free(data);
     return found;
+}
+
+bool regex_next(const Regex *r, Str text, size_t from, bool after_match, size_t *start, size_t *end)
+{
+    size_t forbidden = after_match ? from : SIZE_MAX, len;
+    while (from <= text.n && search(r, text, from, start, end)) {
+        if (*end > *start || *end != forbidden) return true;
+        if (*end == text.n) return false;
+        (void)uni_get(text.p + *end, &len);
+        from = *end + len;
+    }
+    return false;
 }

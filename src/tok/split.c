@@ -56,9 +56,9 @@ static bool find_word(Str s, size_t from, size_t *start, size_t *end)
     return true;
 }
 
-static bool find(const SplitStep *step, Str s, size_t from, size_t *start, size_t *end)
+static bool find(const SplitStep *step, Str s, size_t from, bool after_match, size_t *start, size_t *end)
 {
-    if (step->kind == SPLIT_REGEX) return regex_next(step->regex, s, from, start, end);
+    if (step->kind == SPLIT_REGEX) return regex_next(step->regex, s, from, after_match, start, end);
     if (step->kind == SPLIT_WORDS) return find_word(s, from, start, end);
     if (step->kind != SPLIT_TEXT && step->kind != SPLIT_METASPACE) return find_char(step, s, from, start, end);
     if (step->text.n == 0) return false;
@@ -94,23 +94,11 @@ static void behave(const Sink *to, Str s, Behavior behavior, Part *held, Part pa
     held->any = true;
 }
 
-/* The next match at or after from: false if none. One that is empty and stands at the end of the last match is none. */
-static bool next_match(const SplitStep *step, Str s, size_t from, size_t last_end, size_t *start, size_t *end)
-{
-    while (from <= s.n && find(step, s, from, start, end)) {
-        if (*end > *start || *end != last_end) return true;
-        size_t len = 1;
-        if (*end < s.n) (void)uni_get(s.p + *end, &len);
-        from = *end + len;
-    }
-    return false;
-}
-
 static void split_matches(const Sink *to, const SplitStep *step, Str s)
 {
     Part held = { 0 };
     size_t at = 0, start, end;
-    for (size_t last = SIZE_MAX; next_match(step, s, at, last, &start, &end); at = last = end) {
+    for (bool after = false; find(step, s, at, after, &start, &end); at = end, after = true) {
         if (start > at)
             behave(to, s, step->behavior, &held, (Part){ .start = at, .end = start, .match = step->invert });
         behave(to, s, step->behavior, &held, (Part){ .start = start, .end = end, .match = !step->invert });

@@ -219,6 +219,20 @@ static void test_text(void **state)
     tok_close(t);
 }
 
+/* Empty matches of a Replace put its content in; the words are what `tokenizers` normalizes these texts to. */
+static void test_empty_replace(void **state)
+{
+    (void)state;
+    Tokenizer *t =
+        from_text("{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"x*\"},\"content\":\"-\"},"
+                  "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"-a-b-c-d-\":0,\"-\\u00e9-\\u65e5-\":1,\"-\":2}}}");
+    EXPECT(t, "abxxcd", 0, 0);
+    EXPECT(t, "\xC3\xA9\xE6\x97\xA5x", 0, 1);
+    EXPECT(t, "xx", 0, 2);
+    expect(t, STR(""), 0, NULL, 0);
+    tok_close(t);
+}
+
 /* A long run costs about as much a byte as a short one. */
 static void test_long_runs(void **state)
 {
@@ -430,10 +444,10 @@ static void test_cut_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gguf),         cmocka_unit_test(test_gguf_spm),  cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_text),         cmocka_unit_test(test_long_runs), cmocka_unit_test(test_streams),
-        cmocka_unit_test(test_stream_bytes), cmocka_unit_test(test_threads),   cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_cut_files),
+        cmocka_unit_test(test_gguf),     cmocka_unit_test(test_gguf_spm),     cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_text),     cmocka_unit_test(test_long_runs),    cmocka_unit_test(test_empty_replace),
+        cmocka_unit_test(test_streams),  cmocka_unit_test(test_stream_bytes), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_cut_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
