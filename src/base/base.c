@@ -1,27 +1,55 @@
 /* base.c - errors, string helpers, hashing, numbers from text, clocks, and counter-based random numbers.
  *
- * The only writable state is the panic hook, set once at start (listed in globals.txt). Any thread. */
+ * The only writable state is the table of panic hooks (listed in globals.txt). Any thread. */
 #include "base/base.h"
 
 #include <errno.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-static void (*panic_hook)(void);
+enum { PANIC_HOOKS = 16 };
 
-void base_on_panic(void (*hook)(void))
+static struct {
+    _Atomic(PanicHook *) hook; /* NULL: free. Set last, so who sees it sees its ctx */
+    void *_Atomic ctx;
+} panic_hooks[PANIC_HOOKS];
+
+static void reserved(void *ctx)
 {
-    panic_hook = hook;
+    (void)ctx;
+}
+
+bool base_on_panic(PanicHook *hook, void *ctx)
+{
+    for (int i = 0; i < PANIC_HOOKS; i++) {
+        PanicHook *free_slot = NULL;
+        if (!atomic_compare_exchange_strong(&panic_hooks[i].hook, &free_slot, reserved)) continue;
+        atomic_store(&panic_hooks[i].ctx, ctx);
+        atomic_store(&panic_hooks[i].hook, hook);
+        return true;
+    }
+    return false;
+}
+
+void base_forget_panic(PanicHook *hook, const void *ctx)
+{
+    for (int i = 0; i < PANIC_HOOKS; i++) {
+        if (atomic_load(&panic_hooks[i].hook) != hook || atomic_load(&panic_hooks[i].ctx) != ctx) continue;
+        atomic_store(&panic_hooks[i].hook, NULL);
+        return;
+    }
 }
 
 void base_panic(const char *file, int line, const char *what)
 {
     fprintf(stderr, "radish: bug at %s:%d: %s\n", file, line, what);
-    void (*hook)(void) = panic_hook;
-    panic_hook = NULL; /* a hook that fails must not call itself */
-    if (hook) hook();
+    for (int i = PANIC_HOOKS - 1; i >= 0; i--) {
+        PanicHook *hook = atomic_exchange(&panic_hooks[i].hook, reserved); /* one that fails must not call itself */
+        if (hook) hook(atomic_load(&panic_hooks[i].ctx));
+    }
     abort();
 }
 

@@ -20,9 +20,13 @@
 
 /* ---- bugs: CHECK stays in release builds ---- */
 
-/* Prints where and what, runs the hook set by base_on_panic (the engine dumps its step log), aborts. */
+/* Prints where and what, runs the hooks (an engine tells its last steps), and aborts. */
 NORETURN void base_panic(const char *file, int line, const char *what);
-void base_on_panic(void (*hook)(void));
+/* Adds a hook, which base_panic calls with ctx on the thread that failed, whatever others are doing: it may only look, and
+ * print. Any thread. False: there are 16 already. */
+typedef void PanicHook(void *ctx);
+bool base_on_panic(PanicHook *hook, void *ctx);
+void base_forget_panic(PanicHook *hook, const void *ctx); /* before ctx goes away; not there: nothing */
 
 #define CHECK(cond) ((cond) ? (void)0 : base_panic(__FILE__, __LINE__, #cond))
 #ifdef NDEBUG

@@ -42,6 +42,7 @@ static void bury(Engine *e, Seq *q)
 
 void accept_end(Engine *e, Seq *q, EndReason reason, int32_t matched, const SampleOut *last)
 {
+    e->step.n_ended++;
     sched_remove(&e->sched, q, reason != END_FAILED);
     seqs_table_remove(&e->table, q->id);
     e->stats.jobs_cancelled += reason == END_CANCELLED || reason == END_TIMEOUT;
@@ -102,6 +103,7 @@ static bool stops(const Seq *q, int32_t token)
 static void accept_drawn(Engine *e, Seq *q, const SampleOut *out)
 {
     q->n_drawing--;
+    e->step.n_tokens++;
     seq_append(q, out->token);
     if (stops(q, out->token)) {
         accept_end(e, q, END_STOP, out->token, out);

@@ -8,6 +8,7 @@
 #include "base/queue.h"
 #include "engine/batch.h"
 #include "engine/sched.h"
+#include "engine/steplog.h"
 
 /* A message that is not a job. They form a stack that any thread may push to, so none is ever refused; the engine takes
  * all at once and turns them round. */
@@ -46,6 +47,8 @@ struct Engine {
     Batch *flying;               /* queued by the step before and not yet waited for */
     int64_t device_ns, ended_ns; /* host time inside the model in this step; when the last pass ended */
     EngineStats stats;
+    StepRecord step; /* being written */
+    StepLog log;
     Control *flushes; /* waiting for the engine to be idle */
     int64_t window_ns;
     uint64_t window_tokens; /* start of the second that tok_s is taken over */

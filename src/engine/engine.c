@@ -7,6 +7,9 @@
  * After a fault of the device every job ends END_FAILED, now and from then on: nothing on it can be trusted. */
 #include "engine/engine.h"
 
+#include <unistd.h>
+
+#include "base/log.h"
 #include "engine/core.h"
 
 enum { MAX_QUEUED = 65536, MAX_RUNNING = 65536, INBOX_CHUNK = 64 };
@@ -156,6 +159,32 @@ static void post_new(Engine *e, ControlKind kind, uint64_t id)
     post(e, c);
 }
 
+/* ---- the step log ---- */
+
+void engine_dump_steps(const Engine *e, int fd)
+{
+    steplog_dump(&e->log, fd);
+}
+
+static void tell_steps(void *engine)
+{
+    engine_dump_steps(engine, STDERR_FILENO);
+}
+
+/* Called twice in a step: when its pass is queued, so that it is there should the rest fail, and at the end. */
+static void log_step(Engine *e)
+{
+    StepRecord *r = &e->step;
+    KvStats kv = kv_stats(e->kv);
+    r->n_running = e->sched.n_running;
+    r->n_waiting = e->sched.waiting.n;
+    r->n_parked = e->sched.n_parked;
+    r->n_pages_free = kv.n_free;
+    r->n_pages_tree = kv.n_tree;
+    r->n_preempted = e->sched.n_preempted;
+    steplog_put(&e->log, r);
+}
+
 /* ---- the loop ---- */
 
 static void expire(Engine *e, int64_t now_ns)
@@ -169,7 +198,9 @@ static void queue_pass(Engine *e, Batch *b)
     batch_fill(b, e->turn, e->sched.pick, e->sched.n_pick, e->info->n_vocab);
     accept_started(b);
     int64_t host_ns = clock_ns();
-    b->began_ns = model_now_ns(e->model);
+    e->step.queued_ns = b->began_ns = model_now_ns(e->model);
+    steplog_picked(&e->step, b);
+    log_step(e);
     model_forward(e->model, &b->device);
     if (b->device.n_logit) model_sample(e->model, b->rows, b->device.n_logit);
     e->device_ns += clock_ns() - host_ns;
@@ -179,10 +210,13 @@ static void queue_pass(Engine *e, Batch *b)
 
 static void break_down(Engine *e)
 {
+    log_error("step %llu: the device has failed: %s; the last steps:", (unsigned long long)e->step.step, e->fault.text);
+    if (log_level() >= LOG_ERROR) engine_dump_steps(e, STDERR_FILENO);
     atomic_store(&e->failed, true);
     accept_end_all(e, END_FAILED, UINT64_MAX);
     for (int i = 0; i < 2; i++) batch_finish(&e->batch[i]);
     e->flying = NULL;
+    if (e->o.on_fault) e->o.on_fault(e->o.fault_ctx, e->fault.text);
 }
 
 static void finish_pass(Engine *e, Batch *b)
@@ -190,7 +224,10 @@ static void finish_pass(Engine *e, Batch *b)
     int64_t host_ns = clock_ns();
     Status status = model_sample_wait(e->model, b->out, b->device.n_logit, &e->fault);
     e->device_ns += clock_ns() - host_ns;
-    count_pass(e, b, model_now_ns(e->model));
+    int64_t ended_ns = model_now_ns(e->model);
+    e->step.waited = 1;
+    e->step.took_ns = ended_ns - MAX(b->began_ns, e->ended_ns);
+    count_pass(e, b, ended_ns);
     if (status != OK) {
         break_down(e);
         return;
@@ -203,6 +240,7 @@ bool engine_step(Engine *e)
 {
     int64_t host_ns = clock_ns();
     e->device_ns = 0;
+    e->step = (StepRecord){ .step = atomic_load_explicit(&e->log.n, memory_order_relaxed) + 1 };
     inbox_drain(e);
     expire(e, model_now_ns(e->model));
     Batch *next = sched_pick(&e->sched) > 0 ? &e->batch[e->turn] : NULL, *due = next;
@@ -217,7 +255,9 @@ bool engine_step(Engine *e)
     if (e->flushes) answer_flushes(e);
     if (e->o.verify) engine_verify(e);
     e->stats.stepped_ns = clock_ns();
-    e->stats.sched_ns += e->stats.stepped_ns - host_ns - e->device_ns;
+    e->step.sched_ns = e->stats.stepped_ns - host_ns - e->device_ns;
+    e->stats.sched_ns += e->step.sched_ns;
+    if (next || due) log_step(e);
     publish(e);
     return next || due;
 }
@@ -340,6 +380,7 @@ Status engine_open(const EngineOptions *o, Engine **out, Err *err)
         batch_init(&e->batch[i], checked.max_batch_tokens, checked.max_running, longest);
     e->window_ns = model_now_ns(e->model);
     publish(e);
+    base_on_panic(tell_steps, e); /* no place left: one of many engines, which says less when it dies */
     *out = e;
     return OK;
 }
@@ -358,6 +399,7 @@ Status engine_start(Engine *e, Err *err)
 void engine_close(Engine *e)
 {
     if (!e) return;
+    base_forget_panic(tell_steps, e);
     atomic_store(&e->closing, true);
     queue_close(e->inbox);
     if (e->threaded) pthread_join(e->thread, NULL);

@@ -38,6 +38,9 @@ typedef struct {
         prefill_first; /* prompts get passes of their own and go before decoding: fewer passes are mixed, tokens pause */
     bool ahead;        /* queue the next pass before this one's tokens are known: for devices that run by themselves */
     bool verify;       /* kv_verify after each step: tests */
+    void (*on_fault)(void *ctx,
+                     const char *why); /* NULL, or: the device has failed, all jobs are ended. Engine thread */
+    void *fault_ctx;
 } EngineOptions;
 
 /* How to draw; the defaults are sampling_default(). */
@@ -117,6 +120,9 @@ void engine_cancel_all(Engine *e); /* any thread */
 /* Any thread; waits up to timeout_ms for the engine to be idle. E_BUSY: requests are running. */
 Status engine_flush_cache(Engine *e, int timeout_ms, Err *err);
 void engine_stats(Engine *e, EngineStats *out); /* any thread: a snapshot of the last step */
-void engine_verify(Engine *e);                  /* engine thread or a stopped engine: CHECKs pages and sequences */
+/* Writes the last steps to fd, a line each: what ran, on how many pages, how long it took. Any thread, also in a signal
+ * handler. The engine does so by itself on stderr when a CHECK or the device fails. */
+void engine_dump_steps(const Engine *e, int fd);
+void engine_verify(Engine *e); /* engine thread or a stopped engine: CHECKs pages and sequences */
 
 #endif

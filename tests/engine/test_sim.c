@@ -5,6 +5,7 @@
  * ended from outside); no page is lost; everybody gets through. The engine verifies itself after each step, and the device
  * checks the content of every page it is sent to.
  * RADISH_SEED=n replays one world; RADISH_SIM_SECONDS=n makes the search longer. */
+#include "base/log.h"
 #include "engine/bench.h"
 
 enum { JOBS = 64, PROMPT_MAX = 260, NEW_MAX = 70, DOCS = 6, STEPS_MAX = 60000 };
@@ -351,15 +352,16 @@ static void free_world(World *w)
 
 static uint64_t running_seed = UINT64_MAX;
 
-static void print_seed(void)
+static void print_seed(void *ctx)
 {
+    (void)ctx;
     if (running_seed != UINT64_MAX) fprintf(stderr, "failed: RADISH_SEED=%llu\n", (unsigned long long)running_seed);
 }
 
 static int print_seed_after(void **state)
 {
     (void)state;
-    print_seed();
+    print_seed(NULL);
     running_seed = UINT64_MAX;
     return 0;
 }
@@ -382,7 +384,7 @@ static void count(Tally *t, const World *w)
 static void test_worlds(void **state)
 {
     (void)state;
-    base_on_panic(print_seed);
+    base_on_panic(print_seed, NULL);
     const char *replay = getenv("RADISH_SEED"), *seconds = getenv("RADISH_SIM_SECONDS");
     int64_t end = clock_ns() + (seconds ? strtoll(seconds, NULL, 10) : 12) * 1000000000;
     uint64_t seed = replay ? strtoull(replay, NULL, 10) : 0;
@@ -428,6 +430,7 @@ static void test_same_seed_same_world(void **state)
 
 int main(void)
 {
+    log_set_level(LOG_NONE); /* faults are part of the game */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_worlds, print_seed_after),
         cmocka_unit_test_teardown(test_same_seed_same_world, print_seed_after),

@@ -284,15 +284,16 @@ static uint64_t run_seed(uint64_t seed, int n_ops)
 /* Says how to come back to what failed, whether by a test's assertion or by a CHECK inside. */
 static uint64_t running_seed = UINT64_MAX;
 
-static void print_seed(void)
+static void print_seed(void *ctx)
 {
+    (void)ctx;
     if (running_seed != UINT64_MAX) fprintf(stderr, "failed: RADISH_SEED=%llu\n", (unsigned long long)running_seed);
 }
 
 static int print_seed_after(void **state)
 {
     (void)state;
-    print_seed();
+    print_seed(NULL);
     running_seed = UINT64_MAX;
     return 0;
 }
@@ -300,7 +301,7 @@ static int print_seed_after(void **state)
 static void test_against_naive(void **state)
 {
     (void)state;
-    base_on_panic(print_seed);
+    base_on_panic(print_seed, NULL);
     const char *replay = getenv("RADISH_SEED");
     uint64_t ops = 0, seed = replay ? strtoull(replay, NULL, 10) : 0, first = seed;
     int64_t end = clock_ns() + (int64_t)2000000000;
