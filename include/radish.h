@@ -66,6 +66,9 @@ typedef struct {
     uint64_t random_seed; /* base of the seeds of requests that bring none; default: from the clock */
     bool verify;          /* check every invariant after each step (slow) */
     bool profile;         /* keep what radish_profile tells; costs a little */
+    /* The device has failed and every request is ended. Engine thread: hand over and return. */
+    void (*on_fault)(void *ctx, const char *why);
+    void *fault_ctx;
 } RadishOptions;
 
 RADISH_API int radish_open(const RadishOptions *o, Radish **out, RadishError *err);
@@ -202,6 +205,8 @@ typedef struct {
     double tokens_per_s; /* output, over the last second or so */
 } RadishStats;
 RADISH_API void radish_stats(Radish *r, RadishStats *out);
+/* Writes what the last 64 steps ran to fd, a line each. Any thread, also in a signal handler. */
+RADISH_API void radish_dump_steps(Radish *r, int fd);
 /* Where time went, over passes of one kind; all shares are of the `looked` passes that were timed op by op. */
 typedef struct {
     uint64_t passes, rows;

@@ -1,4 +1,5 @@
-/* serve.c - `radish serve`: opens the model, then the port. SIGINT and SIGTERM drain what runs; a second one ends at once. */
+/* serve.c - `radish serve`: opens the model, then the port. SIGINT and SIGTERM drain what runs; a second one ends at once.
+ * SIGUSR1 prints the engine's last steps. When the device fails the server answers what it has and exits with 1. */
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -12,12 +13,27 @@
 enum { DRAIN_MS = 30000 };
 
 static Server *serving; /* for the signal handler alone */
-static volatile sig_atomic_t n_signals;
+static Radish *serving_from;
+static volatile sig_atomic_t n_signals, n_faults;
 
 static void on_signal(int signo)
 {
     (void)signo;
     if (++n_signals > 1) _exit(130);
+    if (serving) api_stop(serving, DRAIN_MS);
+}
+
+static void on_dump(int signo)
+{
+    (void)signo;
+    if (serving_from) radish_dump_steps(serving_from, STDERR_FILENO);
+}
+
+static void on_fault(void *ctx, const char *why)
+{
+    (void)ctx;
+    (void)why; /* the engine has logged it */
+    n_faults = 1;
     if (serving) api_stop(serving, DRAIN_MS);
 }
 
@@ -86,21 +102,24 @@ static int serve(Radish *r, const Options *o)
     Server *server = NULL;
     bool good = api_open(&api, r, &server, &err) == OK;
     if (good) {
-        struct sigaction action = { .sa_handler = on_signal };
+        struct sigaction action = { .sa_handler = on_signal }, dump = { .sa_handler = on_dump, .sa_flags = SA_RESTART };
         serving = server;
+        serving_from = r;
         sigaction(SIGINT, &action, NULL);
         sigaction(SIGTERM, &action, NULL);
+        sigaction(SIGUSR1, &dump, NULL);
         log_info("listening on http://%s:%d", o->host ? o->host : "127.0.0.1", api_port(server));
         log_info("The server is fired up and ready to roll!");
         api_run(server);
         serving = NULL;
+        serving_from = NULL;
         log_info("stopped");
     } else {
         fprintf(stderr, "radish: %s\n", err.text);
     }
     api_close(server);
     arena_free(a);
-    return good ? 0 : 1;
+    return good && !n_faults ? 0 : 1;
 }
 
 int cli_serve(int argc, char **argv)
@@ -112,6 +131,7 @@ int cli_serve(int argc, char **argv)
         fprintf(stderr, "radish: --port %d is not a port\n", o.port);
         return 1;
     }
+    o.radish.on_fault = on_fault;
     Radish *r = ask_open(&o);
     if (!r) return 1;
     log_plan(r, (double)(clock_ns() - began) / 1e9);

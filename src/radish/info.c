@@ -66,6 +66,11 @@ void radish_profile(Radish *r, RadishProfile *out)
     *out = (RadishProfile){ told(&p.decode), told(&p.prefill), p.joules };
 }
 
+void radish_dump_steps(Radish *r, int fd)
+{
+    engine_dump_steps(r->engine, fd);
+}
+
 int radish_flush_cache(Radish *r, int timeout_ms, RadishError *error)
 {
     Err err = { 0 };

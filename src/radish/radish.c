@@ -151,7 +151,9 @@ static Status open_engine(Radish *r, const RadishOptions *o, const ModelOptions 
                         .use_radix = !o->disable_radix_cache,
                         .prefill_first = o->prefill_first,
                         .ahead = r->ops->queues,
-                        .verify = o->verify };
+                        .verify = o->verify,
+                        .on_fault = o->on_fault,
+                        .fault_ctx = o->fault_ctx };
     e.chunk_tokens =
         MIN(o->chunked_prefill_size > 0 ? o->chunked_prefill_size : m->max_batch_tokens, m->max_batch_tokens);
     if (!engine_find_policy(o->schedule_policy, &e.policy))
