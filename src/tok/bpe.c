@@ -11,8 +11,9 @@
 #include "tok/unicode.h"
 
 enum { SMALL = 40 };
-#define NO_MERGE UINT32_MAX
-#define NO_PAIR  UINT64_MAX
+#define NO_MERGE     UINT32_MAX
+#define MAX_CUT_WORK (4ull << 30)
+#define NO_PAIR      UINT64_MAX
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are read as little-endian integers");
 
@@ -141,9 +142,15 @@ static bool in_order(const Tokenizer *t, const uint32_t *rank)
 
 Status bpe_pairs_from_ranks(Tokenizer *t, const uint32_t *rank, Err *err)
 {
-    for (int32_t id = 0; id < t->n_vocab; id++)
-        if ((t->pieces[id].flags & PIECE_MODEL) && t->pieces[id].n_text > MAX_RANKED)
-            return fail(err, E_LIMIT, "token %d has %d bytes, over %d", id, t->pieces[id].n_text, MAX_RANKED);
+    uint64_t work = 0; /* bytes that are hashed: both parts of every cut */
+    for (int32_t id = 0; id < t->n_vocab; id++) {
+        uint64_t n = t->pieces[id].flags & PIECE_MODEL ? t->pieces[id].n_text : 0;
+        if (n > MAX_RANKED) return fail(err, E_LIMIT, "token %d has %d bytes, over %d", id, (int)n, MAX_RANKED);
+        work += n * n;
+    }
+    if (work > MAX_CUT_WORK)
+        return fail(err, E_LIMIT, "the tokens are too long: their cuts have %llu bytes in all",
+                    (unsigned long long)work);
     bpe_reserve(&t->bpe, each_cut(t, rank, false), 0);
     each_cut(t, rank, true);
     if (in_order(t, rank)) return OK;

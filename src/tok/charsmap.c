@@ -43,7 +43,13 @@ Status charsmap_read(Str blob, Arena *mem, NormStep *out, Err *err)
     out->trie = arena_copy(mem, blob.p + 4, size);
     out->n_trie = size / 4;
     out->strings = arena_str(mem, str_cut(blob, 4 + size, blob.n));
-    return OK;
+    for (size_t i = 0, n; i < out->strings.n; i += n + 1) {
+        n = strnlen(out->strings.p + i, out->strings.n - i);
+        out->n_longest = MAX(out->n_longest, n);
+    }
+    if (out->n_longest <= MAX_STEP_TEXT) return OK;
+    return fail(err, E_LIMIT, "precompiled_charsmap: a replacement of %zu bytes, over %d", out->n_longest,
+                MAX_STEP_TEXT);
 }
 
 /* A key that s begins with, the longest or the shortest: its length (0: none) and the replacement. */

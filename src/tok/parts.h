@@ -22,7 +22,14 @@ enum {
     MAX_MERGES = 4 << 20,
     MAX_TEMPLATES = 16,
     MAX_STOPS = 64,
-    MAX_FILE = 256 << 20 /* bytes of a tokenizer file */
+    MAX_FILE = 256 << 20,      /* bytes of a tokenizer file */
+    MAX_TEXT = 256 << 20,      /* bytes of all pieces and what they decode to */
+    MAX_ADDED_TEXT = 16 << 20, /* bytes of all added tokens */
+    MAX_TRIE_TEXT = 32 << 20,  /* bytes of all pieces of a model that looks for them by a trie */
+    MAX_STEP_TEXT = 256,       /* bytes that a step or an affix puts in */
+    MAX_GROWTH = 16 << 10,     /* times the steps of a pipeline together can lengthen a text */
+    MAX_AROUND = 1024,         /* ids that a post-processor puts round a text */
+    MAX_WORD_CHARS = 1000      /* characters of a word that WordPiece looks at */
 };
 
 /* ---- pieces ---- */
@@ -78,7 +85,8 @@ typedef struct {
     const uint32_t *trie;                /* CHARSMAP: double array, then its replacement strings */
     size_t n_trie;
     Str strings;
-    bool graphemes; /* CHARSMAP as Hugging Face applies it */
+    size_t n_longest; /* bytes of the longest of the strings */
+    bool graphemes;   /* CHARSMAP as Hugging Face applies it */
 } NormStep;
 
 /* ---- pre-tokenizers ---- */
@@ -198,7 +206,7 @@ struct Tokenizer {
     SplitStep splits[MAX_STEPS];
     int n_norms, n_splits;
     Added *added;
-    size_t n_added, cap_added;
+    size_t n_added, cap_added, n_added_text;
     Matcher *raw, *normed; /* added tokens found in raw text, and those found in normalized text; may be NULL */
     Decoder dec;
     bool add_bos, add_eos; /* while reading: before and after follow from them unless set */
@@ -341,6 +349,8 @@ Status read_json_config(const Files *f, Tokenizer *t, Err *err);      /* tokeniz
 Status steps_read_normalizer(const json_t *j, Tokenizer *t, Err *err);
 Status steps_read_pre_tokenizer(const json_t *j, Tokenizer *t, Err *err);
 Status steps_read_decoder(const json_t *j, Tokenizer *t, Err *err);
+/* Refuses steps that together would make much text of little. To be asked before the first text is normalized. */
+Status steps_check(const Tokenizer *t, Err *err);
 Status read_tekken(Str text, const char *name, Tokenizer *t, Err *err);
 Status read_model(Str bytes, const char *name, Tokenizer *t, Err *err); /* tokenizer.model of either kind */
 Status read_ranks(Str text, const char *name, Tokenizer *t, Err *err);  /* tiktoken's */

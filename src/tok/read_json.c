@@ -134,7 +134,11 @@ static Status read_wordpiece(const json_t *model, Tokenizer *t, Err *err)
     TRY(take_vocab(model, t, err));
     Str prefix = jread_str(model, "continuing_subword_prefix");
     t->wordpiece.prefix = prefix.p ? arena_str(t->mem, prefix) : STR("##");
-    t->wordpiece.max_chars = (size_t)MAX(jread_int(model, "max_input_chars_per_word", 100), 0);
+    int64_t max = jread_int(model, "max_input_chars_per_word", 100);
+    if (max < 0 || max > MAX_WORD_CHARS)
+        return fail(err, E_LIMIT, "model.max_input_chars_per_word is %lld, not 0 to %d", (long long)max,
+                    MAX_WORD_CHARS);
+    t->wordpiece.max_chars = (size_t)max;
     t->unk = piece_named(model, "unk_token", t);
     return OK;
 }
@@ -288,6 +292,7 @@ static Status read_root(const json_t *root, Tokenizer *t, Err *err)
         return fail_prefix(err, "pre_tokenizer");
     if (steps_read_decoder(json_object_get(root, "decoder"), t, err) != OK) return fail_prefix(err, "decoder");
     TRY(read_json_model(json_object_get(root, "model"), t, err));
+    TRY(steps_check(t, err));
     TRY(take_added(json_object_get(root, "added_tokens"), t, err));
     return read_post(json_object_get(root, "post_processor"), t, 0, err);
 }

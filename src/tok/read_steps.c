@@ -393,3 +393,58 @@ Status steps_read_decoder(const json_t *j, Tokenizer *t, Err *err)
     t->dec.space_between = !j || json_is_null(j);
     return read_all(j, "decoders", dec_readers, t, 0, err);
 }
+
+/* ---- all of them together ---- */
+
+/* How many bytes one byte can become, at most or nearly so. */
+static double norm_growth(const NormStep *n)
+{
+    switch (n->kind) {
+    case NORM_NFKC:
+    case NORM_NFKD: return 11;
+    case NORM_NFC:
+    case NORM_NFD: return 3;
+    case NORM_BERT:
+    case NORM_BYTES:
+    case NORM_LOWER: return 2;
+    case NORM_PREPEND: return (double)n->content.n + 1;
+    case NORM_REPLACE:
+        if (n->regex) return (double)n->content.n + 1;
+        return MAX(1.0, (double)n->content.n / (double)MAX(n->pattern.n, (size_t)1));
+    case NORM_CHARSMAP: return MAX(1.0, (double)n->n_longest);
+    case NORM_NMT:
+    case NORM_STRIP:
+    case NORM_STRIP_ACCENTS:
+    case NORM_BERT_ACCENTS:
+    case NORM_COLLAPSE: break;
+    }
+    return 1;
+}
+
+static double split_growth(const SplitStep *s)
+{
+    if (s->kind == SPLIT_METASPACE) return 2 * (double)s->text.n;
+    return s->kind == SPLIT_BYTES ? s->prefix_space ? 4 : 2 : 1;
+}
+
+Status steps_check(const Tokenizer *t, Err *err)
+{
+    double growth = 1;
+    size_t longest = MAX(t->bpe.prefix.n, MAX(t->bpe.suffix.n, t->wordpiece.prefix.n));
+    for (int i = 0; i < t->n_norms; i++) {
+        longest = MAX(longest, t->norms[i].content.n);
+        growth *= norm_growth(&t->norms[i]);
+    }
+    for (int i = 0; i < t->n_splits; i++) {
+        if (t->splits[i].kind == SPLIT_METASPACE) longest = MAX(longest, t->splits[i].text.n);
+        growth *= split_growth(&t->splits[i]);
+    }
+    for (int i = 0; i < t->dec.n_replaces; i++) longest = MAX(longest, t->dec.replace[i].to.n);
+    if (longest > MAX_STEP_TEXT)
+        return fail(err, E_LIMIT, "a prefix, suffix, replacement or content has %zu bytes, over %d", longest,
+                    MAX_STEP_TEXT);
+    if (growth > MAX_GROWTH)
+        return fail(err, E_LIMIT, "normalizers and pre-tokenizers could make a text %.0f times as long, over %d",
+                    growth, MAX_GROWTH);
+    return OK;
+}

@@ -75,6 +75,10 @@ Status unigram_build(Tokenizer *t, Err *err)
         e[n++] = (Entry){ piece_text(t, id), id };
         bytes += piece_text(t, id).n;
     }
+    if (bytes > MAX_TRIE_TEXT) {
+        mem_free(e);
+        return fail(err, E_LIMIT, "the tokens have %zu bytes, over %d", bytes, MAX_TRIE_TEXT);
+    }
     qsort(e, n, sizeof *e, compare);
     struct UniNode *node = mem_alloc_array(bytes, sizeof *node);
     Range *queue = mem_alloc_array(bytes, sizeof *queue);

@@ -31,7 +31,7 @@ Status vocab_set(Tokenizer *t, int64_t id, Str text, int flags, Err *err)
         return fail(err, E_LIMIT, "token id %lld is not in 0..%d", (long long)id, MAX_VOCAB - 1);
     if (text.n > MAX_PIECE)
         return fail(err, E_LIMIT, "token %lld has %zu bytes, over %d", (long long)id, text.n, MAX_PIECE);
-    if (t->blob.n > UINT32_MAX - 2 * MAX_PIECE) return fail(err, E_LIMIT, "the tokens have over 4 GiB of text");
+    if (t->blob.n > MAX_TEXT) return fail(err, E_LIMIT, "the tokens have over %d bytes of text", MAX_TEXT);
     if ((size_t)id >= t->cap_vocab) {
         size_t cap = MAX((size_t)id + 1, t->cap_vocab * 2);
         t->pieces = mem_grow(t->pieces, cap * sizeof *t->pieces);
@@ -182,8 +182,11 @@ Status vocab_add_token(Tokenizer *t, Added a, Err *err)
 {
     if (a.text.n == 0) return OK;
     if (t->n_added == MAX_ADDED) return fail(err, E_LIMIT, "more than %d added tokens", MAX_ADDED);
-    if (a.find.n > MAX_PIECE)
-        return fail(err, E_LIMIT, "added token %d has %zu bytes, over %d", a.id, a.find.n, MAX_PIECE);
+    size_t n = MAX(a.text.n, a.find.n);
+    if (n > MAX_PIECE) return fail(err, E_LIMIT, "added token %d has %zu bytes, over %d", a.id, n, MAX_PIECE);
+    t->n_added_text += n;
+    if (t->n_added_text > MAX_ADDED_TEXT)
+        return fail(err, E_LIMIT, "the added tokens have over %d bytes", MAX_ADDED_TEXT);
     if (t->n_added == t->cap_added) {
         t->cap_added = MAX(64, t->cap_added * 2);
         t->added = mem_grow(t->added, t->cap_added * sizeof *t->added);
@@ -251,33 +254,39 @@ static void replace_all(Str s, Str from, Str to, Buf *out)
     }
 }
 
-/* What ids give in text is worked out once: bytes for <0xNN>, spaces for U+2581. */
+/* What id gives in text: bytes for <0xNN>, spaces for U+2581. tmp: room for two texts. */
+static Status set_output(Tokenizer *t, int32_t id, Buf *tmp, Err *err)
+{
+    const Decoder *d = &t->dec;
+    Str s = piece_out(t, id);
+    int which = 0;
+    for (int i = 0; i < d->n_replaces; i++) {
+        if (str_find(s, d->replace[i].from, 0) == SIZE_MAX) continue;
+        replace_all(s, d->replace[i].from, d->replace[i].to, &tmp[which]);
+        s = buf_view(&tmp[which]);
+        which = !which;
+        if (s.n > UINT16_MAX || t->blob.n > MAX_TEXT) return fail(err, E_LIMIT, "token %d decodes to too much", id);
+    }
+    int byte = d->byte_fallback ? vocab_byte_piece(s) : -1;
+    char c = (char)byte;
+    if (byte >= 0) {
+        t->pieces[id].flags |= PIECE_BYTE;
+        s = (Str){ &c, 1 };
+    }
+    if (s.p != t->blob.p + t->pieces[id].out) vocab_set_out(t, id, s);
+    return OK;
+}
+
+/* What ids give is worked out once. */
 static Status set_outputs(Tokenizer *t, Err *err)
 {
     Buf tmp[2] = { { 0 } };
-    const Decoder *d = &t->dec;
-    for (int32_t id = 0; id < t->n_vocab && d->kind == DEC_PIECES; id++) {
-        Str s = piece_out(t, id);
-        int which = 0;
-        for (int i = 0; i < d->n_replaces; i++) {
-            if (str_find(s, d->replace[i].from, 0) == SIZE_MAX) continue;
-            replace_all(s, d->replace[i].from, d->replace[i].to, &tmp[which]);
-            s = buf_view(&tmp[which]);
-            which = !which;
-        }
-        int byte = d->byte_fallback ? vocab_byte_piece(s) : -1;
-        char c = (char)byte;
-        if (byte >= 0) {
-            t->pieces[id].flags |= PIECE_BYTE;
-            s = (Str){ &c, 1 };
-        }
-        if (s.n > UINT16_MAX || t->blob.n > UINT32_MAX - UINT16_MAX)
-            return fail(err, E_LIMIT, "token %d decodes to too much", id);
-        if (s.p != t->blob.p + t->pieces[id].out) vocab_set_out(t, id, s);
-    }
+    Status status = OK;
+    for (int32_t id = 0; id < t->n_vocab && t->dec.kind == DEC_PIECES && status == OK; id++)
+        status = set_output(t, id, tmp, err);
     buf_free(&tmp[0]);
     buf_free(&tmp[1]);
-    return OK;
+    return status;
 }
 
 static void set_byte_ids(Tokenizer *t, int32_t *byte_id)
@@ -300,6 +309,9 @@ Status vocab_finish(Tokenizer *t, Err *err)
     TRY(set_outputs(t, err));
     t->raw = matcher_new(t->added, t->n_added, false);
     t->normed = matcher_new(t->added, t->n_added, true);
+    if (t->before.n + t->after.n > MAX_AROUND)
+        return fail(err, E_LIMIT, "the post-processor puts %zu ids round a text, over %d", t->before.n + t->after.n,
+                    MAX_AROUND);
     if (t->bos >= t->n_vocab || t->eos >= t->n_vocab)
         return fail(err, E_CORRUPT, "the ids of bos and eos (%d, %d) are not below the %d tokens", t->bos, t->eos,
                     t->n_vocab);

@@ -387,6 +387,29 @@ static void refused(Str bytes, const char *name, const char *part)
         fail_msg("the text is \"%s\", without %s or %s", err.text, name, part);
 }
 
+/* Steps that would make gigabytes of a page of text. */
+static void refuse_growth(void)
+{
+    static const char model[] = "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0}}}";
+    Buf b = { 0 };
+    buf_printf(&b, "{\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"%0300d\"},%s", 0, model);
+    refused(buf_view(&b), "tokenizer.json", "300 bytes, over 256");
+    buf_clear(&b);
+    buf_printf(&b, "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[");
+    for (int i = 0; i < 3; i++)
+        buf_printf(&b, "%s{\"type\":\"Replace\",\"pattern\":{\"String\":\"0\"},\"content\":\"%0100d\"}", i ? "," : "",
+                   0);
+    buf_printf(&b, "]},%s", model);
+    refused(buf_view(&b), "tokenizer.json", "1000000 times as long");
+    buf_clear(&b);
+    buf_printf(&b,
+               "{\"added_tokens\":[{\"id\":0,\"content\":\"%05000d\"}],\"model\":{\"type\":\"WordLevel\",\"vocab\":{"
+               "\"a\":0}}}",
+               0);
+    refused(buf_view(&b), "tokenizer.json", "5000 bytes, over 4096");
+    buf_free(&b);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -407,9 +430,12 @@ static void test_refusals(void **state)
         { "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}", "vocab[0]" },
         { "{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0}},\"added_tokens\":[{\"content\":\"x\",\"id\":-1}]}",
           "added_tokens[0]" },
+        { "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":0},\"max_input_chars_per_word\":100000}}",
+          "max_input_chars_per_word is 100000" },
         { "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"////\"}}", "charsmap" },
     };
     for (size_t i = 0; i < COUNT(cases); i++) refused(str_of(cases[i][0]), "tokenizer.json", cases[i][1]);
+    refuse_growth();
     refused(STR(""), "tokenizer.model", "no pieces");
     refused(STR("\n\x7F"), "tokenizer.model", "malformed");
     refused(STR("YQ== 0\nYg== x\n"), "tokenizer.model", "line 2");
