@@ -455,17 +455,17 @@ static void check_glu(int rows, int cols, int act)
 }
 
 /* Norm and rope of q and k in place; what reaches the pages is checked through attention. */
-static void check_heads(int head_dim, int rot, bool interleaved, bool norm)
+static void check_heads(int rows, int head_dim, int rot, bool interleaved, bool norm)
 {
-    enum { ROWS = 13, H = 5, KV = 2 };
+    enum { H = 5, KV = 2 };
     int width = (H + 2 * KV) * head_dim, n_freq = rot / 2;
-    size_t n = (size_t)ROWS * (size_t)width;
+    size_t n = (size_t)rows * (size_t)width;
     uint16_t *x = random_bf16(n, 1.f);
     float *wq = random_f32((size_t)head_dim, 1.f, 0.3f), *wk = random_f32((size_t)head_dim, 1.f, 0.3f), freq[128];
-    int32_t pos[ROWS];
+    int32_t *pos = malloc(sizeof *pos * (size_t)rows);
     for (int i = 0; i < n_freq; i++) freq[i] = (float)pow(10000.0, -2.0 * i / rot);
     double *ref = malloc(n * 8), *h = malloc(sizeof(double) * (size_t)head_dim);
-    for (int r = 0; r < ROWS; r++) {
+    for (int r = 0; r < rows; r++) {
         pos[r] = (int)(next() % 3000);
         for (int k = 0; k < H + 2 * KV; k++) {
             size_t at = (size_t)r * (size_t)width + (size_t)(k * head_dim);
@@ -484,7 +484,7 @@ static void check_heads(int head_dim, int rot, bool interleaved, bool norm)
     float *table = dev_alloc(sizeof(float) * 2 * (size_t)n_freq * 3000), *dfreq = dev_copy(freq, sizeof freq);
     HeadArgs a = { .qkv = dev_copy(x, n * 2),
                    .stride = width,
-                   .rows = ROWS,
+                   .rows = rows,
                    .n_head = H,
                    .n_kv_head = KV,
                    .head_dim = head_dim,
@@ -495,16 +495,16 @@ static void check_heads(int head_dim, int rot, bool interleaved, bool norm)
                    .rot_dim = rot,
                    .interleaved = interleaved,
                    .n_rot = H + KV,
-                   .pos = dev_copy(pos, sizeof pos),
+                   .pos = dev_copy(pos, sizeof *pos * (size_t)rows),
                    .kv_dim = attend_kv_dim(head_dim) };
     if (rot) launch_rope_table(stream, table, dfreq, n_freq, 3000, 1.5f);
     launch_heads(stream, &a);
     sync("heads");
     char name[80];
-    snprintf(name, sizeof name, "heads d%d rot %d%s%s", head_dim, rot, interleaved ? " interleaved" : "",
+    snprintf(name, sizeof name, "heads %d rows d%d rot %d%s%s", rows, head_dim, rot, interleaved ? " interleaved" : "",
              norm ? " norm" : "");
-    report(name, distance(a.qkv, ROWS, width, width, ref), 4e-3, true);
-    free(x), free(wq), free(wk), free(ref), free(h);
+    report(name, distance(a.qkv, rows, width, width, ref), 4e-3, true);
+    free(pos), free(x), free(wq), free(wk), free(ref), free(h);
 }
 
 static void check_rows(void)
@@ -539,12 +539,16 @@ static void check_pointwise(void)
 {
     check_norm(7, 64, false, 0), check_norm(7, 576, false, 1), check_norm(3, 4096, true, 0),
         check_norm(3, 8200, true, 0);
-    check_norm(2, 16384, false, 0), check_norm(33, 960, true, 0);
+    check_norm(2, 16384, false, 0), check_norm(33, 960, true, 0), check_norm(1100, 4096, true, 0);
+    check_norm(1300, 512, false, 1), check_norm(300, 9000, true, 0);
     for (int act = 0; act < 3; act++) check_glu(5, 1536, act);
-    check_glu(3, 14336, 0);
-    check_heads(128, 128, false, false), check_heads(128, 128, true, true), check_heads(64, 32, false, true);
-    check_heads(256, 256, false, true), check_heads(80, 32, false, false), check_heads(96, 96, false, false);
-    check_heads(128, 0, false, true), check_heads(16, 16, false, false);
+    check_glu(3, 14336, 0), check_glu(700, 1544, 0);
+    check_heads(13, 128, 128, false, false), check_heads(13, 128, 128, true, true),
+        check_heads(13, 64, 32, false, true);
+    check_heads(13, 256, 256, false, true), check_heads(13, 80, 32, false, false),
+        check_heads(13, 96, 96, false, false);
+    check_heads(13, 128, 0, false, true), check_heads(13, 16, 16, false, false);
+    check_heads(400, 128, 128, false, true), check_heads(270, 64, 64, false, false);
     check_rows();
 }
 
@@ -711,6 +715,7 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < COUNT(bench_cases); i++)
             if (wanted(bench_cases[i].name, argc - 2, argv + 2)) bench_attention(&bench_cases[i], ceiling);
         if (wanted("products", argc - 2, argv + 2)) bench_products(ceiling);
+        if (wanted("rows", argc - 2, argv + 2)) bench_rows(ceiling);
         if (wanted("draw", argc - 2, argv + 2)) bench_draw();
         if (wanted("steps", argc - 2, argv + 2)) bench_steps(ceiling);
     }

@@ -34,6 +34,7 @@ void check_products(void);
 void check_draw(void);
 void check_steps(void);
 void bench_products(double read_ceiling);
+void bench_rows(double read_ceiling);
 void bench_draw(void);
 void bench_steps(double read_ceiling);
 
