@@ -31,7 +31,8 @@ serve: build/release/radish ## build, fetch the default model and serve it (MODE
 
 # PRESET=name runs the whole suite built that way
 PRESET ?= release
-run-tests: deps
+run-tests:
+	@lint/deps.sh test
 	@PRESET=$(PRESET) CUDA=$(CUDA) JOBS=$(JOBS) tests/run.sh
 
 test: ## build and pass every test; the last line counts them
@@ -46,21 +47,23 @@ tsan: ## the whole suite under ThreadSanitizer
 portable: ## the whole suite without any SIMD of ours
 	@$(MAKE) --no-print-directory run-tests PRESET=portable
 
-aarch64: ## the whole suite built for arm64 and run under QEMU (an hour)
-	@lint/deps.sh gcc-aarch64-linux-gnu qemu-user-static
+aarch64: ## the whole suite built for arm64 and run under QEMU (half an hour)
+	@lint/deps.sh aarch64
 	@lint/aarch64.sh
 	@$(MAKE) --no-print-directory run-tests PRESET=aarch64
 
 debug: deps ## a debug build
 	@cmake --preset debug >/dev/null && ninja -C build/debug -j $(JOBS)
 
-lint: deps ## format, layers, symbols, globals, sizes, clang-tidy
+lint: ## format, layers, symbols, globals, sizes, clang-tidy
+	@lint/deps.sh lint
 	@lint/lint.sh
 
 fmt: ## format every C file
-	@git ls-files '*.c' '*.h' | grep -v '\.tab\.c$$' | xargs clang-format -i
+	@git ls-files '*.c' '*.h' | grep -v '\.tab\.c$$' | xargs $$(command -v clang-format-14 || echo clang-format) -i
 
-fuzz: deps ## every fuzz target for S seconds (S=60), or one: T=name
+fuzz: ## every fuzz target for S seconds (S=60), or one: T=name
+	@lint/deps.sh fuzz
 	@lint/fuzz.sh $(S) $(T)
 
 gpu-test: deps ## bundle what must run on a GPU machine into build/gpu-test

@@ -4,9 +4,12 @@ set -u
 cd "$(dirname "$0")/.."
 bad=0
 report() { if [ -n "$2" ]; then printf 'lint: %s\n%s\n' "$1" "$2" >&2; bad=1; fi; }
+format=$(command -v clang-format-14 || command -v clang-format) && tidy=$(command -v clang-tidy-14 || command -v clang-tidy) ||
+    { echo "lint: clang-format or clang-tidy is missing: lint/deps.sh lint" >&2; exit 1; }
 sources=$(git ls-files 'src/*.c' 'src/*.h' 'include/*.h' 'tests/*.c' 'tests/*.h' | grep -v '\.tab\.c$')
+[ -n "$sources" ] || { echo "lint: git lists no files here; is this a clone of yours (git config safe.directory)?" >&2; exit 1; }
 
-report "not formatted (make fmt)" "$(printf '%s\n' $sources | xargs clang-format --dry-run 2>&1 | grep -oE '^[^:]+:[0-9]+' | sort -u -t: -k1,1 | head -20)"
+report "not formatted (make fmt)" "$(printf '%s\n' $sources | xargs "$format" --dry-run 2>&1 | grep -oE '^[^:]+:[0-9]+' | sort -u -t: -k1,1 | head -20)"
 report "an include that layers.txt does not allow" "$(git ls-files 'src/*.c' 'src/*.h' 'src/*.cu' 'src/*.cuh' | xargs awk -f lint/layers.awk layers.txt)"
 report "functions over 70 lines, files over 1000, headers over 320 (or allow in lint/sizes.allow)" "$(printf '%s\n' $sources | xargs awk -f lint/sizes.awk lint/sizes.allow)"
 report "malloc family outside src/base" "$(git grep -nE '\b(malloc|calloc|realloc|free|alloca|strdup)\(' -- 'src/*.c' ':!src/base' | grep -vE '^\S+:\s*(/?\*|//)' | grep -v 'NOLINT' | head)"
@@ -22,10 +25,10 @@ for lib in $libs; do ninja -C "$objects" "$lib" >/dev/null 2>"$objects/lint.err"
 report "external symbols that do not begin with their file or folder" "$(lint/symbols.sh "$objects")"
 report "writable globals not in globals.txt" "$(lint/globals.sh "$objects")"
 
-if [ -n "${ALL:-}" ]; then tidy=$(printf '%s\n' $sources | grep '^src/.*\.c$')
-else tidy=$({ git diff --name-only HEAD~1 2>/dev/null; git diff --name-only; } | grep '^src/.*\.c$' | sort -u | head -12); fi
-for f in $tidy; do
-    [ -f "$f" ] && report "clang-tidy" "$(clang-tidy --quiet -p "$objects" "$f" 2>/dev/null | grep -E 'warning:|error:' | head -10)"
+if [ -n "${ALL:-}" ]; then changed=$(printf '%s\n' $sources | grep '^src/.*\.c$')
+else changed=$({ git diff --name-only HEAD~1 2>/dev/null; git diff --name-only; } | grep '^src/.*\.c$' | sort -u | head -12); fi
+for f in $changed; do
+    [ -f "$f" ] && report "clang-tidy" "$("$tidy" --quiet -p "$objects" "$f" 2>/dev/null | grep -E 'warning:|error:' | head -10)"
 done
 [ $bad = 0 ] && echo "lint: clean"
 exit $bad

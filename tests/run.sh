@@ -9,8 +9,8 @@ want=$(cat tests/requirements.txt 2>/dev/null | sha256sum | cut -c1-16)
 if [ "$(cat .venv/made-for 2>/dev/null)" != "$want" ]; then
     echo "== preparing a Python environment for the tests"
     rm -rf .venv
-    python3 -m venv .venv && .venv/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt && echo "$want" >.venv/made-for ||
-        { echo "radish: cannot install tests/requirements.txt" >&2; exit 1; }
+    python3 -m venv .venv && .venv/bin/pip install -q --disable-pip-version-check --retries 8 -r tests/requirements.txt &&
+        echo "$want" >.venv/made-for || { echo "radish: cannot install tests/requirements.txt" >&2; echo "0 passed, 1 failed"; exit 1; }
 fi
 if [ -z "${RADISH_MODEL:-}" ]; then
     RADISH_MODEL=$(lint/fetch_model.sh) && export RADISH_MODEL || unset RADISH_MODEL
@@ -21,7 +21,8 @@ fi
 cuda=()
 [ "$preset" = release ] && cuda=(-DRADISH_CUDA="${CUDA:-auto}")
 mkdir -p "$build"
-cmake --preset "$preset" "${cuda[@]}" -DRADISH_PYTHON="$python" >"$build/configure.log" 2>&1 || { cat "$build/configure.log"; exit 1; }
+cmake --preset "$preset" "${cuda[@]}" -DRADISH_PYTHON="$python" >"$build/configure.log" 2>&1 ||
+    { cat "$build/configure.log"; echo "0 passed, 1 failed"; exit 1; }
 echo "== building ($preset)"
 ninja -C "$build" -j "$jobs" >"$build/build.log" 2>&1 || { grep -v '^\[' "$build/build.log" | tail -60; echo "0 passed, 1 failed"; exit 1; }
 echo "== testing"
