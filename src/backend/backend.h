@@ -52,6 +52,12 @@ typedef enum {
     WEIGHT_VECTOR  /* norms and biases, kept in f32 */
 } WeightUse;
 
+/* What a weight takes on a device, conversion and padding included. */
+typedef struct {
+    size_t bytes;   /* its own */
+    size_t room[2]; /* rooms that all weights share: of each as much as the largest asks for */
+} WeightPlan;
+
 typedef struct {
     int n_layer, n_kv_head, head_dim;
     int n_pages; /* of KV_PAGE_TOKENS tokens */
@@ -189,6 +195,9 @@ typedef struct BackendOps {
 
     /* boot: before the first forward */
     Status (*weight)(Device *d, WeightUse use, const WeightBand *bands, int n_bands, Weight **out, Err *err);
+    /* What `weight` would take for bands that it would not refuse: over all weights, the sum of bytes and the largest rooms are what
+     * weight_bytes says once they are loaded. data may be NULL. The op is NULL: as many bytes as in the file, vectors as f32. */
+    void (*weight_plan)(const Device *d, WeightUse use, const WeightBand *bands, int n_bands, WeightPlan *out);
     Status (*tensor)(Device *d, int max_rows, int cols, DType dtype, Tensor *out, Err *err); /* activation storage */
     Status (*kv_cache)(Device *d, KvShape shape, KvCache **out, Err *err);
     size_t (*kv_page_bytes)(const Device *d, KvShape shape); /* all layers, K and V */

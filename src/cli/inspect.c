@@ -17,7 +17,9 @@
 #include "load/load.h"
 #include "model/model.h"
 
-enum { SHOWN_ELEMENTS = 6, SHOWN_BYTES = 100, NAME_COLUMNS = 44, SHAPE_COLUMNS = 16, PLAN_ROWS = 512, PLAN_SEQS = 256 };
+enum { SHOWN_ELEMENTS = 6, SHOWN_BYTES = 100, NAME_COLUMNS = 44, SHAPE_COLUMNS = 16 };
+/* What `serve` plans for where nobody says otherwise. */
+enum { CPU_ROWS = 512, CPU_SEQS = 256, DEVICE_ROWS = 8192, DEVICE_SEQS = 1024 };
 
 /* ---- values ---- */
 
@@ -206,6 +208,8 @@ typedef struct {
     Err why; /* not good: the reason */
     ModelInfo info;
     DeviceInfo device;
+    int rows, seqs;   /* of a pass */
+    size_t workspace; /* what the device needs besides weights, activations and KV cache */
     const char *backend;
 } Plan;
 
@@ -227,13 +231,18 @@ static Status make_plan(Checkpoint *c, const Options *o, Plan *out)
     TRY(ops->open(&want, &device, &out->why));
     ModelOptions m = { .ops = ops,
                        .device = device,
-                       .max_batch_tokens = PLAN_ROWS,
-                       .max_seqs = PLAN_SEQS,
+                       .max_batch_tokens = ops->act == DT_F32 ? CPU_ROWS : DEVICE_ROWS,
+                       .max_seqs = ops->act == DT_F32 ? CPU_SEQS : DEVICE_SEQS,
                        .context_length = o->radish.context_length,
+                       .kv_dtype = DT_NONE,
                        .n_pages = 1 };
     ops->info(device, &out->device);
     out->backend = ops->name;
     Status s = model_plan(c, &m, &out->info, &out->why);
+    WarmLimits most = { m.max_batch_tokens, m.max_seqs, out->info.context_length };
+    out->rows = m.max_batch_tokens;
+    out->seqs = m.max_seqs;
+    if (s == OK && ops->warm_bytes) out->workspace = ops->warm_bytes(device, most);
     ops->close(device);
     return s;
 }
@@ -261,12 +270,17 @@ static void add_plan(Buf *b, const Plan *p)
     add_amount(b, "weights", (double)m->weight_bytes);
     buf_char(b, '\n');
     add_amount(b, "activations", (double)m->act_bytes);
-    buf_printf(b, " for %d rows of %d requests\n", PLAN_ROWS, PLAN_SEQS);
+    buf_printf(b, " for %d rows of %d requests\n", p->rows, p->seqs);
+    if (p->workspace) {
+        add_amount(b, "workspace", (double)p->workspace);
+        buf_char(b, '\n');
+    }
     add_amount(b, "KV cache", per_token);
     buf_str(b, STR(" a token, "));
     add_bytes(b, (double)m->kv_page_bytes * context_pages);
     buf_str(b, STR(" for one full context\n"));
     double room = (double)p->device.memory_free - (double)m->weight_bytes - (double)m->act_bytes;
+    room -= (double)p->workspace;
     add_amount(b, "free here", (double)p->device.memory_free);
     if (room > 0)
         buf_printf(b, ", room for %.0f tokens of KV cache beside the rest\n", room / per_token);
@@ -335,6 +349,7 @@ static void json_plan(Buf *b, const Plan *p)
     json_number(b, "context_length", (uint64_t)m->n_ctx);
     json_number(b, "weight_bytes", m->weight_bytes);
     json_number(b, "activation_bytes", m->act_bytes);
+    json_number(b, "workspace_bytes", p->workspace);
     json_number(b, "kv_page_tokens", KV_PAGE_TOKENS);
     json_number(b, "kv_page_bytes", m->kv_page_bytes);
     json_number(b, "memory_free", p->device.memory_free);

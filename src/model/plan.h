@@ -15,12 +15,12 @@ typedef struct {
     Weight *(*of_layer)[W_SLOTS]; /* [n_layer] */
     bool *has; /* [n_layer + 1][W_SLOTS]: there is one (also when nothing was loaded); row n_layer: of_model */
     uint64_t n_params;
-    size_t bytes; /* as they are in the file; vectors as f32 */
+    size_t bytes; /* resident, as far as the device can tell beforehand; else as in the file, vectors as f32 */
 } WeightSet;
 
-/* ops NULL: only looks, checks and counts. */
-Status weights_load(Checkpoint *c, const Arch *arch, const ModelConfig *config, const ModelOptions *o, Arena *a,
-                    WeightSet *out, Err *err);
+/* dry, or no ops or device in o: only looks, checks and counts. */
+Status weights_load(Checkpoint *c, const Arch *arch, const ModelConfig *config, const ModelOptions *o, bool dry,
+                    Arena *a, WeightSet *out, Err *err);
 static inline bool weights_has(const WeightSet *w, const ModelConfig *c, int layer, int slot)
 {
     return w->has[(size_t)(layer < 0 ? c->n_layer : layer) * W_SLOTS + (size_t)slot];

@@ -143,7 +143,7 @@ static Status open_on_device(Model *m, Checkpoint *c, const ModelOptions *o, Err
 {
     KvShape shape;
     TRY(describe(m, c, o, err));
-    TRY(weights_load(c, m->arch, &m->config, o, m->arena, &m->weights, err));
+    TRY(weights_load(c, m->arch, &m->config, o, false, m->arena, &m->weights, err));
     TRY(build_plan(m, o->plan_flags, err));
     m->info.weight_bytes = m->ops->weight_bytes(m->device);
     TRY(plan_pages(m, o, &shape, err));
@@ -172,12 +172,10 @@ Status model_open(Checkpoint *c, const ModelOptions *o, Model **out, Err *err)
 Status model_plan(Checkpoint *c, const ModelOptions *o, ModelInfo *out, Err *err)
 {
     Model *m = mem_alloc(sizeof(*m));
-    ModelOptions dry = *o;
     KvShape shape;
     m->arena = arena_new(0);
     Status st = describe(m, c, o, err);
-    dry.device = NULL; /* weights are looked at, not loaded */
-    if (st == OK) st = weights_load(c, m->arch, &m->config, &dry, m->arena, &m->weights, err);
+    if (st == OK) st = weights_load(c, m->arch, &m->config, o, true, m->arena, &m->weights, err);
     if (st == OK) st = build_plan(m, o->plan_flags, err);
     m->info.weight_bytes = m->weights.bytes;
     if (st == OK) st = plan_pages(m, o, &shape, err);
@@ -257,7 +255,7 @@ void model_forward(Model *m, const DeviceBatch *b)
     CHECK(b->n_tok >= 1 && b->n_tok <= m->max_rows);
     CHECK(b->n_logit >= 0 && b->n_logit <= m->max_logits && b->n_logit <= b->n_tok);
     m->ops->forward_begin(m->device, b);
-    if (!m->ops->replay || !m->ops->replay(m->device, m->plan.steps)) {
+    if (m->profile || !m->ops->replay || !m->ops->replay(m->device, m->plan.steps)) {
         int n = b->n_logit ? m->plan.n_steps : m->plan.n_cut; /* nobody asks: keys and values are all that is wanted */
         if (m->profile) run_timed(m, b, n);
         for (int i = 0; i < n && !m->profile; i++) run_step(m, &m->plan.steps[i], b);

@@ -26,6 +26,7 @@ typedef struct {
     const ModelConfig *config;
     const ModelOptions *o;
     bool dry, dummy;
+    size_t room[2]; /* that the weights so far share on the device */
     int root;
     WeightSet *out;
     Err *err;
@@ -185,16 +186,42 @@ static Status vector(Loader *l, const WeightBand *bands, int n_bands, Weight **o
     return st;
 }
 
-static Status count(Loader *l, const WeightBand *bands, int n_bands, bool is_vec)
+/* What they take on the device, where it can say so; else what they take in the file. */
+static size_t resident(Loader *l, WeightUse use, const WeightBand *bands, int n_bands, size_t in_file)
 {
+    const BackendOps *ops = l->o->ops;
+    if (!ops || !ops->weight_plan || !l->o->device) return in_file;
+    WeightPlan plan;
+    WeightBand all = { .dtype = DT_F32, .rows = 1 }; /* a vector is handed over whole */
+    for (int i = 0; i < n_bands; i++) all.cols += bands[i].cols;
+    bool vector = use == WEIGHT_VECTOR;
+    for (int i = 0; i < n_bands && !vector; i++) { /* what cannot be loaded is said by who loads it */
+        size_t row;
+        if (!ops->supports(l->o->device, bands[i].dtype) || !quant_size(bands[i].dtype, (size_t)bands[i].cols, &row))
+            return in_file;
+    }
+    ops->weight_plan(l->o->device, use, vector ? &all : bands, vector ? 1 : n_bands, &plan);
+    for (size_t i = 0; i < COUNT(plan.room); i++) {
+        plan.bytes += plan.room[i] > l->room[i] ? plan.room[i] - l->room[i] : 0;
+        l->room[i] = MAX(l->room[i], plan.room[i]);
+    }
+    return plan.bytes;
+}
+
+static Status count(Loader *l, WeightUse use, const WeightBand *bands, int n_bands)
+{
+    bool is_vec = use == WEIGHT_VECTOR;
+    size_t in_file = 0;
     for (int i = 0; i < n_bands; i++) {
         size_t elems, bytes, total;
         bool ok = mul_size((size_t)bands[i].rows, (size_t)bands[i].cols, &elems) &&
-                  quant_size(is_vec ? DT_F32 : bands[i].dtype, elems, &bytes) && add_size(l->out->bytes, bytes, &total);
+                  quant_size(is_vec ? DT_F32 : bands[i].dtype, elems, &bytes) && add_size(in_file, bytes, &total);
         if (!ok) return fail(l->err, E_LIMIT, "the weights are larger than memory can be");
         l->out->n_params += elems;
-        l->out->bytes = total;
+        in_file = total;
     }
+    if (!add_size(l->out->bytes, resident(l, use, bands, n_bands, in_file), &l->out->bytes))
+        return fail(l->err, E_LIMIT, "the weights are larger than memory can be");
     return OK;
 }
 
@@ -217,11 +244,11 @@ static Status slot(Loader *l, const WeightSpec *s, int layer, int *n)
     }
     size_t row = (size_t)(layer < 0 ? l->config->n_layer : layer);
     l->out->has[row * W_SLOTS + s->slot] = true;
-    TRY(count(l, bands, n_bands, is_vector(s)));
+    WeightUse use = is_vector(s) ? WEIGHT_VECTOR : s->slot == W_EMBED ? WEIGHT_EMBED : WEIGHT_LINEAR;
+    TRY(count(l, use, bands, n_bands));
     if (l->dry) return OK;
     Weight **to = layer < 0 ? &l->out->of_model[s->slot] : &l->out->of_layer[layer][s->slot];
-    if (is_vector(s)) return vector(l, bands, n_bands, to);
-    WeightUse use = s->slot == W_EMBED ? WEIGHT_EMBED : WEIGHT_LINEAR;
+    if (use == WEIGHT_VECTOR) return vector(l, bands, n_bands, to);
     Status st = l->o->ops->weight(l->o->device, use, bands, n_bands, to, l->err);
     if (st != OK) {
         char name[NAME_MAX_BYTES];
@@ -247,11 +274,11 @@ static Status load_all(Loader *l)
     return OK;
 }
 
-Status weights_load(Checkpoint *c, const Arch *arch, const ModelConfig *config, const ModelOptions *o, Arena *a,
-                    WeightSet *out, Err *err)
+Status weights_load(Checkpoint *c, const Arch *arch, const ModelConfig *config, const ModelOptions *o, bool dry,
+                    Arena *a, WeightSet *out, Err *err)
 {
     Loader l = { .c = c, .arch = arch, .config = config, .o = o, .out = out, .err = err };
-    l.dry = !o->ops || !o->device;
+    l.dry = dry || !o->ops || !o->device;
     l.dummy = load_is_dummy(c);
     *out = (WeightSet){ 0 };
     size_t n_layer = (size_t)config->n_layer;

@@ -141,6 +141,11 @@ static Status weight(Device *d, WeightUse use, const WeightBand *bands, int n_ba
     return linear_weight(d->linear, use, bands, n_bands, out, err);
 }
 
+static void weight_plan(const Device *d, WeightUse use, const WeightBand *bands, int n_bands, WeightPlan *out)
+{
+    linear_plan(d->linear, use, bands, n_bands, out);
+}
+
 static size_t weight_bytes(const Device *d)
 {
     return linear_bytes(d->linear);
@@ -276,6 +281,7 @@ const BackendOps backend_cpu = {
     .info = info,
     .supports = supports,
     .weight = weight,
+    .weight_plan = weight_plan,
     .tensor = tensor,
     .kv_cache = kv_cache,
     .kv_page_bytes = kv_page_bytes,

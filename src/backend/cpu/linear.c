@@ -12,6 +12,7 @@
 #include "backend/cpu/linear_kernels.h"
 
 enum {
+    LINE = 64,
     SLAB_BYTES = 64 << 20, /* weights are cut from mappings of at least this size */
     CHUNK_MAX = 528,       /* rows packed at a time, at most: whole tiles of 4, 12 and 16 */
     CHUNK_BYTES = 8 << 20, /* ... and the room they may take, but for */
@@ -169,7 +170,7 @@ void linear_free(Linear *l)
 size_t linear_bytes(const Linear *l)
 {
     size_t n = l->room_size + (size_t)l->n_workers * l->carry_floats * sizeof(float);
-    for (const Slab *s = l->slabs; s; s = s->next) n += s->used;
+    for (const Slab *s = l->slabs; s; s = s->next) n += s->used - LINE;
     return n;
 }
 
@@ -179,11 +180,15 @@ bool linear_supports(const Linear *l, DType weight)
     return quant_can_dequant(weight);
 }
 
+static size_t whole_lines(size_t n)
+{
+    return (n + LINE - 1) / LINE * LINE;
+}
+
 /* Zeroed, on a cache line. */
 static void *take(Linear *l, size_t n)
 {
-    enum { LINE = 64 };
-    n = (n + LINE - 1) / LINE * LINE;
+    n = whole_lines(n);
     if (!l->slabs || l->slabs->size - l->slabs->used < n) {
         size_t size = MAX((size_t)SLAB_BYTES, n + LINE);
         Slab *s = mem_map(size);
@@ -217,17 +222,27 @@ static int chunk_rows(const Weight *w)
     return (int)MIN(MAX(rows, (size_t)CHUNK_MIN), (size_t)CHUNK_MAX) / w->tile_max * w->tile_max;
 }
 
+/* Of one worker's sums. */
+static size_t carry_floats(const Weight *w)
+{
+    size_t floats = MAX((size_t)CHUNK_MAX * PANEL_ROWS_MAX, (size_t)w->cols);
+    return (floats + 1023) / 1024 * 1024;
+}
+
+static size_t room_size(const Linear *l, const Weight *w)
+{
+    return l->plain ? 0 : (size_t)chunk_rows(w) * row_room(w);
+}
+
 /* Makes room for products with w. */
 static void reserve(Linear *l, const Weight *w)
 {
-    size_t floats = MAX((size_t)CHUNK_MAX * PANEL_ROWS_MAX, (size_t)w->cols);
-    floats = (floats + 1023) / 1024 * 1024;
+    size_t floats = carry_floats(w), room = room_size(l, w);
     if (floats > l->carry_floats) {
         mem_unmap(l->carry, (size_t)l->n_workers * l->carry_floats * sizeof(float));
         l->carry = mem_map((size_t)l->n_workers * floats * sizeof(float));
         l->carry_floats = floats;
     }
-    size_t room = l->plain ? 0 : (size_t)chunk_rows(w) * row_room(w);
     if (room > l->room_size) {
         mem_unmap(l->room, l->room_size);
         l->room = mem_map(room);
@@ -411,7 +426,8 @@ static int tile_max(const Linear *l, PanelKind k)
     return n;
 }
 
-static void add_band(Linear *l, Weight *w, const WeightBand *from)
+/* Everything about a band but its memory; returns how much it takes. */
+static size_t shape_band(const Linear *l, Weight *w, const WeightBand *from)
 {
     Band *to = &w->bands[w->n_bands++];
     const PanelInfo *p = panel_info(panel_of(from->dtype));
@@ -426,9 +442,15 @@ static void add_band(Linear *l, Weight *w, const WeightBand *from)
     w->tile_max = MIN(w->tile_max, tile_max(l, to->kind));
     size_t row = row_bytes(from->dtype, from->cols);
     to->item_bytes = w->plain ? row * (size_t)per_item : panel_at(p, panel_blocks(p, from->cols));
-    to->data = take(l, w->plain ? row * (size_t)from->rows : to->item_bytes * (size_t)to->n_items);
     w->rows += from->rows;
     w->n_items += to->n_items;
+    return w->plain ? row * (size_t)from->rows : to->item_bytes * (size_t)to->n_items;
+}
+
+static void add_band(Linear *l, Weight *w, const WeightBand *from)
+{
+    Band *to = &w->bands[w->n_bands];
+    to->data = take(l, shape_band(l, w, from));
     pack_band(l, from, to);
 }
 
@@ -477,6 +499,26 @@ Status linear_weight(Linear *l, WeightUse use, const WeightBand *bands, int n_ba
     for (int i = 0; i < n_bands; i++) add_band(l, w, &bands[i]);
     reserve(l, w);
     return OK;
+}
+
+void linear_plan(const Linear *l, WeightUse use, const WeightBand *bands, int n_bands, WeightPlan *out)
+{
+    *out = (WeightPlan){ 0 };
+    if (use == WEIGHT_VECTOR) {
+        size_t n = 0;
+        for (int i = 0; i < n_bands; i++) n += (size_t)bands[i].cols;
+        out->bytes = whole_lines(n * sizeof(float));
+        return;
+    }
+    CHECK(n_bands >= 1 && n_bands <= FORMS_MAX);
+    Band shaped[FORMS_MAX];
+    ActForm forms[FORMS_MAX];
+    Weight w = {
+        .use = use, .plain = l->plain, .cols = bands[0].cols, .tile_max = TILE_MAX, .bands = shaped, .forms = forms
+    };
+    for (int i = 0; i < n_bands; i++) out->bytes += whole_lines(shape_band(l, &w, &bands[i]));
+    out->room[0] = room_size(l, &w);
+    out->room[1] = (size_t)l->n_workers * carry_floats(&w) * sizeof(float);
 }
 
 int linear_rows(const Weight *w)

@@ -42,6 +42,7 @@ size_t linear_bytes(const Linear *l); /* resident: weights and room */
 /* Repacks the bands (all of the same cols) into memory of l. WEIGHT_VECTOR: bands are laid end to end, as f32.
  * rope_heads turns rows (of a vector: elements) back into Hugging Face's order. Not inside a step: it allocates. */
 Status linear_weight(Linear *l, WeightUse use, const WeightBand *bands, int n_bands, Weight **out, Err *err);
+void linear_plan(const Linear *l, WeightUse use, const WeightBand *bands, int n_bands, WeightPlan *out); /* of that */
 int linear_rows(const Weight *w);            /* of all bands together; of a vector: 1 */
 int linear_cols(const Weight *w);            /* of a vector: its length */
 const float *linear_vector(const Weight *w); /* a vector's values; a matrix: NULL */

@@ -227,6 +227,17 @@ static Status sim_weight(Device *d, WeightUse use, const WeightBand *bands, int 
     return OK;
 }
 
+static void sim_weight_plan(const Device *d, WeightUse use, const WeightBand *bands, int n_bands, WeightPlan *out)
+{
+    (void)d, (void)use;
+    *out = (WeightPlan){ 0 };
+    for (int i = 0; i < n_bands; i++) {
+        size_t bytes = 0;
+        CHECK(quant_size(bands[i].dtype, (size_t)bands[i].rows * (size_t)bands[i].cols, &bytes));
+        out->bytes += bytes;
+    }
+}
+
 static void grow_rows(Device *d, int n)
 {
     if (n <= d->n_rows_max) return;
@@ -634,6 +645,7 @@ const BackendOps backend_sim = {
     .info = sim_info,
     .supports = sim_supports,
     .weight = sim_weight,
+    .weight_plan = sim_weight_plan,
     .tensor = sim_tensor,
     .kv_cache = sim_kv_cache,
     .kv_page_bytes = sim_kv_page_bytes,
