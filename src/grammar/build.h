@@ -112,6 +112,10 @@ void rule_define(Build *b, Sym rule, Sym body);
 /* Returns the root; on failure anything, the Build knows. */
 typedef Sym (*FrontEnd)(Build *b, const GrammarSpec *spec);
 
+/* Compiles what a front end of the caller's makes; grammar_compile picks one by spec->kind. */
+Status build_compile(GrammarVocab *v, FrontEnd front, const GrammarSpec *spec, const GrammarLimits *limits,
+                     const volatile bool *cancel, Grammar **out, GrammarError *err);
+
 Sym pattern_front(Build *b, const GrammarSpec *spec);
 Sym choice_front(Build *b, const GrammarSpec *spec);
 

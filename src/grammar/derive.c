@@ -1,0 +1,343 @@
+/* derive.c - what is computed from nodes: derivatives, emptiness, saturation, absorption. See expr.h. */
+#include "grammar/expr.h"
+
+enum { KIDS_ON_STACK = 48, SATURATE_DEPTH = 200, WEIGHT_MAX = 1 << 20 };
+
+/* ---- memo ---- */
+
+static uint32_t memo_get(const ExprMemo *m, uint32_t key)
+{
+    if (!m->n_slots) return UINT32_MAX;
+    for (size_t at = hash_mix(key) & (m->n_slots - 1);; at = (at + 1) & (m->n_slots - 1)) {
+        uint64_t s = m->slots[at];
+        if (!s) return UINT32_MAX;
+        if ((uint32_t)s == key) return (uint32_t)(s >> 32) - 1;
+    }
+}
+
+static void memo_insert(ExprMemo *m, uint32_t key, uint32_t value)
+{
+    size_t at = hash_mix(key) & (m->n_slots - 1);
+    while (m->slots[at]) at = (at + 1) & (m->n_slots - 1);
+    m->slots[at] = ((uint64_t)value + 1) << 32 | key;
+}
+
+static void memo_put(ExprMemo *m, uint32_t key, uint32_t value)
+{
+    if (m->n * 2 >= m->n_slots) {
+        ExprMemo old = *m;
+        m->n_slots = MAX(old.n_slots * 2, (size_t)256);
+        m->slots = mem_alloc_array(m->n_slots, sizeof *m->slots);
+        for (size_t i = 0; i < old.n_slots; i++)
+            if (old.slots[i]) memo_insert(m, (uint32_t)old.slots[i], (uint32_t)(old.slots[i] >> 32) - 1);
+        mem_free(old.slots);
+    }
+    memo_insert(m, key, value);
+    m->n++;
+}
+
+/* ---- derivatives ---- */
+
+static uint32_t derive(Exprs *x, uint32_t e, uint8_t byte);
+
+static uint32_t less(uint32_t bound)
+{
+    return bound == BUILD_INF || bound == 0 ? bound : bound - 1;
+}
+
+/* A list of nodes that moves to the heap when it is long. */
+typedef struct {
+    uint32_t *p, small[KIDS_ON_STACK];
+    size_t n, cap;
+} List;
+
+static void list_add(List *l, uint32_t e)
+{
+    if (l->n == l->cap) {
+        uint32_t *p = mem_alloc_array(l->cap * 2, sizeof *p);
+        memcpy(p, l->p, l->n * sizeof *p);
+        if (l->p != l->small) mem_free(l->p);
+        l->p = p;
+        l->cap *= 2;
+    }
+    l->p[l->n++] = e;
+}
+
+static void list_done(List *l)
+{
+    if (l->p != l->small) mem_free(l->p);
+}
+
+/* d(ab) is d(a)b, and d(b) too while a may be empty: a loop, since chains are long. */
+static uint32_t derive_cat(Exprs *x, uint32_t e, uint8_t byte)
+{
+    List l = { .cap = KIDS_ON_STACK };
+    l.p = l.small;
+    for (;;) {
+        ExprNode n = x->node[e];
+        if (n.kind != X_CAT) {
+            list_add(&l, derive(x, e, byte));
+            break;
+        }
+        uint32_t d = derive(x, n.a, byte);
+        if (d != EXPR_NOTHING) list_add(&l, exprs_cat(x, d, n.b));
+        if (!exprs_nullable(x, n.a) || x->stop) break;
+        e = n.b;
+    }
+    uint32_t out = l.n == 0 ? EXPR_NOTHING : l.n == 1 ? l.p[0] : exprs_or(x, l.p, l.n);
+    list_done(&l);
+    return out;
+}
+
+static uint32_t derive_list(Exprs *x, ExprNode n, uint8_t byte)
+{
+    List l = { .cap = KIDS_ON_STACK };
+    l.p = l.small;
+    for (uint32_t i = 0; i < n.b && !x->stop; i++) {
+        uint32_t d = derive(x, x->kids[n.a + i], byte);
+        if (d != EXPR_NOTHING) {
+            list_add(&l, d);
+        } else if (n.kind == X_AND) {
+            list_done(&l);
+            return EXPR_NOTHING;
+        }
+    }
+    uint32_t out = n.kind == X_AND ? exprs_and(x, l.p, l.n) : l.n ? exprs_or(x, l.p, l.n) : EXPR_NOTHING;
+    list_done(&l);
+    return out;
+}
+
+static uint32_t derive_node(Exprs *x, uint32_t e, uint8_t byte)
+{
+    ExprNode n = x->node[e];
+    switch ((ExprKind)n.kind) {
+    case X_CAT: return derive_cat(x, e, byte);
+    case X_OR:
+    case X_AND: return derive_list(x, n, byte);
+    case X_NOT: return exprs_not(x, derive(x, n.a, byte));
+    case X_REPEAT: {
+        uint32_t d = derive(x, n.a, byte);
+        return d == EXPR_NOTHING ? d : exprs_cat(x, d, exprs_repeat(x, n.a, less(n.b), less(n.c)));
+    }
+    case X_NOTHING:
+    case X_EMPTY:
+    case X_SET:
+    case X_LIT: break;
+    }
+    return EXPR_NOTHING;
+}
+
+static uint32_t derive(Exprs *x, uint32_t e, uint8_t byte)
+{
+    const ExprNode *n = &x->node[e];
+    if (x->stop || !set_has(&x->sets[n->first], byte)) return EXPR_NOTHING;
+    if (n->kind == X_SET) return EXPR_EMPTY;
+    if (n->kind == X_LIT) return exprs_literal(x, x->lits.p + n->a + 1, n->b - 1);
+    uint32_t key = e << 8 | byte, known = memo_get(&x->derived, key);
+    if (known != UINT32_MAX) return known;
+    if (x->fuel == 0) {
+        x->stop = STOP_FUEL;
+        return EXPR_NOTHING;
+    }
+    x->fuel--;
+    uint32_t out = derive_node(x, e, byte);
+    if (x->stop) return EXPR_NOTHING;
+    memo_put(&x->derived, key, out);
+    return out;
+}
+
+uint32_t exprs_derive(Exprs *x, uint32_t e, uint8_t byte)
+{
+    uint32_t d = derive(x, e, byte);
+    return d != EXPR_NOTHING && exprs_alive(x, d) ? d : EXPR_NOTHING;
+}
+
+/* ---- emptiness ---- */
+
+typedef struct {
+    uint32_t e, from; /* from: index in the list of the node this one was derived from */
+} Visit;
+
+typedef struct {
+    Visit *p;
+    size_t n, cap;
+} Visits;
+
+static bool visit(Exprs *x, Visits *v, uint32_t e, uint32_t from)
+{
+    if (x->cap_stamps < x->n) {
+        size_t had = x->cap_stamps;
+        x->cap_stamps = MAX((size_t)x->n * 2, (size_t)256);
+        x->stamps = mem_grow(x->stamps, x->cap_stamps * sizeof *x->stamps);
+        memset(x->stamps + had, 0, (x->cap_stamps - had) * sizeof *x->stamps);
+    }
+    if (x->stamps[e] == x->stamp) return false;
+    x->stamps[e] = x->stamp;
+    v->p = array_room(v->p, v->n, &v->cap, sizeof *v->p);
+    v->p[v->n++] = (Visit){ e, from };
+    return true;
+}
+
+/* Structure that decides: 1 alive, 0 dead, -1 look further. */
+static int alive_at_sight(const Exprs *x, uint32_t e)
+{
+    const ExprNode *n = &x->node[e];
+    if (n->flags & (X_ALIVE | X_NULLABLE)) return 1;
+    if (n->flags & X_DEAD) return 0;
+    return n->flags & X_HARD ? -1 : 1;
+}
+
+/* Breadth first over derivatives until one holds the empty string: then everything on the way to it is alive; if none does
+ * everything seen is empty. */
+static bool search_alive(Exprs *x, uint32_t e)
+{
+    Visits v = { 0 };
+    bool found = false;
+    exprs_classes(x);
+    x->stamp++;
+    visit(x, &v, e, UINT32_MAX);
+    for (uint32_t i = 0; i < v.n && !found && !x->stop; i++) {
+        for (int k = 0; k < x->n_classes && !found && !x->stop; k++) {
+            uint32_t d = derive(x, v.p[i].e, x->class_byte[k]);
+            int known = d == EXPR_NOTHING ? 0 : alive_at_sight(x, d);
+            if (known == -1) visit(x, &v, d, i);
+            if (known != 1) continue;
+            found = true;
+            for (uint32_t at = i; at != UINT32_MAX; at = v.p[at].from) x->node[v.p[at].e].flags |= X_ALIVE;
+        }
+    }
+    if (!found && !x->stop)
+        for (size_t i = 0; i < v.n; i++) x->node[v.p[i].e].flags |= X_DEAD;
+    mem_free(v.p);
+    return found;
+}
+
+bool exprs_alive(Exprs *x, uint32_t e)
+{
+    int known = alive_at_sight(x, e);
+    return known == -1 ? search_alive(x, e) : known;
+}
+
+/* ---- saturation ---- */
+
+/* An upper bound of the states of an automaton for a node without complements: its positions, repetitions unrolled. */
+static uint64_t weight(const Exprs *x, uint32_t e, int depth)
+{
+    uint64_t w = 0;
+    for (;;) {
+        const ExprNode *n = &x->node[e];
+        if (depth > SATURATE_DEPTH || w > WEIGHT_MAX || (n->flags & X_HARD)) return WEIGHT_MAX;
+        if (n->kind == X_CAT) {
+            w += weight(x, n->a, depth + 1);
+            e = n->b;
+            continue;
+        }
+        if (n->kind == X_LIT) return w + n->b;
+        if (n->kind == X_OR)
+            for (uint32_t i = 0; i < n->b; i++) w += weight(x, x->kids[n->a + i], depth + 1);
+        if (n->kind == X_REPEAT) w += weight(x, n->a, depth + 1) * MAX(n->c == BUILD_INF ? n->b : n->c, 1u);
+        return w + 1;
+    }
+}
+
+static uint32_t saturate(Exprs *x, uint32_t e, uint32_t reach, int depth);
+
+static uint32_t saturate_repeat(Exprs *x, const ExprNode *n, uint32_t reach)
+{
+    uint32_t min = MIN(n->b, reach), max = n->c > reach ? BUILD_INF : n->c;
+    return exprs_repeat(x, n->a, min, max);
+}
+
+/* A meeting of characters C{m,n}, perhaps with a tail, and one node A without complements: a string of the meeting with A's
+ * remainder needs no more than m + states(A) characters, so if n leaves that many beyond reach it does not bind. */
+static uint32_t saturate_and(Exprs *x, uint32_t e, uint32_t reach)
+{
+    ExprNode n = x->node[e];
+    if (n.b != 2) return e;
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t kid = x->kids[n.a + i], other = x->kids[n.a + 1 - i], tail = EXPR_EMPTY;
+        if (x->node[kid].kind == X_CAT) {
+            tail = x->node[kid].b;
+            kid = x->node[kid].a;
+        }
+        ExprNode r = x->node[kid];
+        if (r.kind != X_REPEAT || r.c == BUILD_INF || !(x->node[r.a].flags & X_CHAR) || (x->node[tail].flags & X_HARD))
+            continue;
+        uint64_t need = (uint64_t)reach + r.b + weight(x, other, 0) + weight(x, tail, 0) + 2;
+        if (r.c < need || need > WEIGHT_MAX) continue;
+        uint32_t both[2] = { exprs_cat(x, exprs_repeat(x, r.a, r.b, BUILD_INF), tail), other };
+        return exprs_and(x, both, 2);
+    }
+    return e;
+}
+
+static uint32_t saturate_or(Exprs *x, ExprNode n, uint32_t reach, int depth)
+{
+    List l = { .cap = KIDS_ON_STACK };
+    l.p = l.small;
+    for (uint32_t i = 0; i < n.b; i++) list_add(&l, saturate(x, x->kids[n.a + i], reach, depth + 1));
+    uint32_t out = exprs_or(x, l.p, l.n);
+    list_done(&l);
+    return out;
+}
+
+static uint32_t saturate(Exprs *x, uint32_t e, uint32_t reach, int depth)
+{
+    ExprNode n = x->node[e];
+    if (!(n.flags & X_BIG) || depth > SATURATE_DEPTH || x->stop) return e;
+    uint32_t known = memo_get(&x->saturated, e);
+    if (known != UINT32_MAX) return known;
+    uint32_t out = e;
+    if (n.kind == X_AND)
+        out = saturate_and(x, e, reach);
+    else if (n.kind == X_OR)
+        out = saturate_or(x, n, reach, depth);
+    else if (n.kind == X_REPEAT && !(n.flags & X_HARD))
+        out = saturate_repeat(x, &n, reach);
+    else if (n.kind == X_CAT)
+        out = exprs_cat(x, saturate(x, n.a, reach, depth + 1), saturate(x, n.b, reach, depth + 1));
+    if (x->stop) return e;
+    memo_put(&x->saturated, e, out);
+    return out;
+}
+
+uint32_t exprs_saturate(Exprs *x, uint32_t e, uint32_t reach)
+{
+    return saturate(x, e, reach, 0);
+}
+
+/* ---- absorption ---- */
+
+static bool char_repeat(const Exprs *x, uint32_t e, Absorb *out)
+{
+    const ExprNode *n = &x->node[e];
+    if (n->kind != X_REPEAT || !(x->node[n->a].flags & X_CHAR)) return false;
+    *out = (Absorb){ x->absorbs[x->node[n->a].more], n->c };
+    return true;
+}
+
+Absorb exprs_absorb(const Exprs *x, uint32_t e)
+{
+    const ExprNode *n = &x->node[e];
+    Absorb best = { 0, 0 }, a;
+    if (n->kind == X_REPEAT) {
+        if (!(n->flags & X_HARD) && char_repeat(x, e, &a)) best = a;
+    } else if (n->kind == X_CAT) {
+        if (!(n->flags & X_HARD) && char_repeat(x, n->a, &a)) best = a;
+    } else if (n->kind == X_OR) {
+        for (uint32_t i = 0; i < n->b; i++) {
+            a = exprs_absorb(x, x->kids[n->a + i]);
+            bool wider = __builtin_popcountll(a.groups) > __builtin_popcountll(best.groups);
+            if (a.groups && (a.chars > best.chars || (a.chars == best.chars && wider))) best = a;
+        }
+    } else if (n->kind == X_AND) {
+        best = (Absorb){ ~0ull, UINT32_MAX };
+        for (uint32_t i = 0; i < n->b; i++) {
+            uint32_t kid = x->kids[n->a + i];
+            if (!char_repeat(x, kid, &a) || x->node[kid].b != 0) return (Absorb){ 0, 0 };
+            best.groups &= a.groups;
+            best.chars = MIN(best.chars, a.chars);
+        }
+    }
+    return best;
+}

@@ -1,0 +1,96 @@
+/* vocab.c - a tokenizer's tokens as the grammar sees them. See vocab.h and grammar.h. */
+#include "grammar/vocab.h"
+
+#include <stdatomic.h>
+
+static bool usable(const GrammarVocabSpec *spec, int32_t id, Str bytes)
+{
+    return bytes.n > 0 && bytes.n <= GRAMMAR_MAX_TOKEN_BYTES && !(spec->special && spec->special(spec->arg, id));
+}
+
+/* Copies the bytes of all tokens; specials keep none: text never uses them. */
+static void copy_tokens(GrammarVocab *v, const GrammarVocabSpec *spec)
+{
+    Buf blob = { 0 };
+    for (int32_t id = 0; id < v->n_tokens; id++) {
+        Str s = spec->bytes(spec->arg, id);
+        v->offset[id] = (uint32_t)blob.n;
+        if (usable(spec, id, s))
+            buf_str(&blob, s);
+        else
+            v->special[id] = 1;
+    }
+    v->offset[v->n_tokens] = (uint32_t)blob.n;
+    v->blob = blob.p;
+}
+
+GrammarVocab *grammar_vocab_new(const GrammarVocabSpec *spec)
+{
+    CHECK(spec->n_tokens > 0 && spec->n_tokens <= GRAMMAR_MAX_TOKENS);
+    GrammarVocab *v = mem_alloc(sizeof *v);
+    v->n_tokens = spec->n_tokens;
+    v->offset = mem_alloc_array((size_t)v->n_tokens + 1, sizeof *v->offset);
+    v->special = mem_alloc((size_t)v->n_tokens);
+    copy_tokens(v, spec);
+    v->ends = mem_alloc_array(spec->n_end_ids, sizeof *v->ends);
+    for (size_t i = 0; i < spec->n_end_ids; i++)
+        if (spec->end_ids[i] >= 0 && spec->end_ids[i] < v->n_tokens) v->ends[v->n_ends++] = spec->end_ids[i];
+    TrieEntry *e = mem_alloc_array((size_t)v->n_tokens, sizeof *e);
+    size_t n = 0;
+    for (int32_t id = 0; id < v->n_tokens; id++)
+        if (!v->special[id] && !grammar_vocab_is_end(v, id)) e[n++] = (TrieEntry){ grammar_vocab_bytes(v, id), id };
+    trie_build(&v->trie, e, n, true);
+    mem_free(e);
+    v->seed = hash_mix((uint64_t)clock_ns() ^ (uintptr_t)v ^ (uint64_t)clock_wall_s() << 32);
+    atomic_init(&v->refs, 1);
+    pthread_mutex_init(&v->lock, NULL);
+    return v;
+}
+
+GrammarVocab *grammar_vocab_ref(GrammarVocab *v)
+{
+    atomic_fetch_add(&v->refs, 1);
+    return v;
+}
+
+void grammar_vocab_drop(GrammarVocab *v)
+{
+    if (!v || atomic_fetch_sub(&v->refs, 1) != 1) return;
+    mask_bases_free(v);
+    trie_done(&v->trie);
+    pthread_mutex_destroy(&v->lock);
+    mem_free(v->blob);
+    mem_free(v->offset);
+    mem_free(v->special);
+    mem_free(v->ends);
+    mem_free(v);
+}
+
+int grammar_vocab_size(const GrammarVocab *v)
+{
+    return v->n_tokens;
+}
+
+size_t grammar_mask_words(const GrammarVocab *v)
+{
+    return ((size_t)v->n_tokens + 31) / 32;
+}
+
+Str grammar_vocab_bytes(const GrammarVocab *v, int32_t id)
+{
+    if (id < 0 || id >= v->n_tokens) return (Str){ 0 };
+    return (Str){ v->blob + v->offset[id], v->offset[id + 1] - v->offset[id] };
+}
+
+size_t grammar_vocab_memory(const GrammarVocab *v)
+{
+    const Trie *t = &v->trie;
+    size_t nodes = (size_t)t->n_nodes * (sizeof *t->node + sizeof *t->below);
+    return nodes + (size_t)v->n_tokens * 9 + v->offset[v->n_tokens] + v->base_bytes + sizeof *v;
+}
+
+const int32_t *grammar_vocab_ends(const GrammarVocab *v, size_t *n)
+{
+    *n = v->n_ends;
+    return v->ends;
+}

@@ -1,0 +1,75 @@
+/* vocab.h - the inside of a GrammarVocab: all text tokens as one trie, and masks that every grammar may share. Not a door.
+ *
+ * The trie is one array in depth-first order: node i's subtree is i .. i + span(i), its first child i + 1. Tokens are numbered in
+ * the order in which their nodes come (their rank), so a subtree is a range of ranks. Tokens with the same bytes share a
+ * node and have neighbouring ranks. Node 0 is the root, the empty text. */
+#ifndef GRAMMAR_VOCAB_H
+#define GRAMMAR_VOCAB_H
+
+#include <pthread.h>
+
+#include "grammar/grammar.h"
+#include "grammar/groups.h"
+
+typedef struct {
+    uint32_t span; /* nodes of the subtree, itself included */
+    uint32_t rank; /* tokens that come before this node's own */
+    uint16_t depth;
+    uint8_t byte;
+} TrieNode;
+
+/* What is strictly below a node, if the node is at a boundary of characters: groups of the bytes, GROUP_BAD if a boundary or
+ * well-formedness is missing; most characters on one way down (a begun one counts). */
+typedef struct {
+    uint64_t groups;
+    uint32_t chars;
+} TrieBelow;
+
+typedef struct {
+    TrieNode *node; /* [n_nodes + 1]: the last one ends the ranks */
+    TrieBelow *below;
+    int32_t *by_rank; /* [n_ranked] token ids */
+    uint32_t n_nodes, n_ranked;
+    uint32_t max_depth; /* bytes of the longest token */
+} Trie;
+
+/* A text and what it stands for, for trie_build. */
+typedef struct {
+    Str bytes;
+    int32_t id;
+} TrieEntry;
+
+/* Sorts the entries; empty texts are left out. with_below: fill `below`, else it stays NULL. */
+void trie_build(Trie *t, TrieEntry *e, size_t n, bool with_below);
+void trie_done(Trie *t);
+/* The tokens that end at node i are by_rank[node[i].rank .. node[i + 1].rank), those of its subtree end at node[i + span].rank. */
+
+/* The part of a mask that depends on a lexer state alone: see mask.c. Immutable once shared; counted references. */
+typedef struct Base Base;
+
+struct GrammarVocab {
+    Trie trie;
+    char *blob;
+    uint32_t *offset; /* [n_tokens + 1] into blob */
+    uint8_t *special; /* [n_tokens] 1: special or not to be used */
+    int n_tokens;
+    int32_t *ends;
+    size_t n_ends;
+    uint64_t seed; /* of the structure hashes that base masks are found by */
+    _Atomic int refs;
+    pthread_mutex_t lock; /* of what follows */
+    Base **bases;         /* open addressing by hash */
+    size_t n_bases, n_slots, base_bytes;
+};
+
+const int32_t *grammar_vocab_ends(const GrammarVocab *v, size_t *n);
+static inline bool grammar_vocab_is_end(const GrammarVocab *v, int32_t id)
+{
+    for (size_t i = 0; i < v->n_ends; i++)
+        if (v->ends[i] == id) return true;
+    return false;
+}
+/* bases are freed by mask.c's function */
+void mask_bases_free(GrammarVocab *v);
+
+#endif

@@ -1,0 +1,294 @@
+/* test_match.c - masks against the definition: a token is allowed if its bytes, one by one, are. Rollback, clones, limits. */
+#include "grammar/build.h"
+#include "test.h"
+#include "vocab_of.h"
+
+static const char *const alphabet[] = { "a", "b", "c", "0", "1", "2",        "\"", "\\", "{", "}",
+                                        "[", "]", ":", ",", " ", "\xc3\xa9", "u",  "n",  ".", "-" };
+
+static Grammar *regex(GrammarVocab *v, const char *pattern, const GrammarLimits *limits, Status want)
+{
+    Grammar *g;
+    GrammarError err;
+    GrammarSpec spec = { GRAMMAR_REGEX, str_of(pattern), { 0 } };
+    Status got = grammar_compile(v, &spec, limits, NULL, &g, &err);
+    if (got != want) print_message("%.60s: %d, %s\n", pattern, got, err.err.text);
+    assert_int_equal(got, want);
+    return g;
+}
+
+static bool bit(const uint32_t *w, int32_t id)
+{
+    return w[id >> 5] >> (id & 31) & 1;
+}
+
+/* The mask of a state is what its definition says, for every token. */
+static void check_mask(GrammarMatcher *m, const Tokens *t)
+{
+    uint32_t words[160];
+    assert_true(grammar_mask(m, words, COUNT(words)));
+    for (int32_t id = 0; id < t->n; id++) {
+        bool want;
+        if (id == t->end)
+            want = grammar_can_end(m);
+        else if (id == t->special)
+            want = grammar_accepts(m, &id, 1) == 1;
+        else {
+            GrammarMatcher *c = grammar_matcher_clone(m);
+            want = true;
+            for (size_t i = 0; i < t->token[id].n && want; i++)
+                want = grammar_accept_bytes(c, str_cut(t->token[id], i, i + 1));
+            grammar_matcher_free(c);
+        }
+        if (bit(words, id) != want) print_message("token %d \"%.*s\": mask %d\n", id, STR_FMT(t->token[id]), !want);
+        assert_int_equal(bit(words, id), want);
+    }
+    for (int32_t id = t->n; id < 160 * 32; id++) assert_false(bit(words, id));
+}
+
+static int32_t pick(Rng *rng, const uint32_t *w, int n)
+{
+    int allowed = 0;
+    for (int32_t i = 0; i < n; i++) allowed += bit(w, i);
+    int k = (int)rng_below(rng, (uint32_t)allowed);
+    for (int32_t i = 0; i < n; i++)
+        if (bit(w, i) && k-- == 0) return i;
+    return -1;
+}
+
+/* A random walk that keeps to the masks; every state checked. */
+static void walk(Grammar *g, const Tokens *t, Rng *rng, int steps)
+{
+    uint32_t words[160];
+    GrammarMatcher *m = grammar_matcher_new(g);
+    for (int i = 0; i < steps && !grammar_ended(m); i++) {
+        check_mask(m, t);
+        assert_true(grammar_mask(m, words, COUNT(words)));
+        int32_t id = pick(rng, words, t->n);
+        assert_true(grammar_accept(m, id));
+    }
+    Err err = { 0 };
+    assert_false(grammar_matcher_failed(m, &err));
+    grammar_matcher_free(m);
+}
+
+static const char *const patterns[] = {
+    "a",
+    "(a|b)*c",
+    "a{2,5}b{0,300}c",
+    "\"([^\"\\\\\\x00-\\x1f]|\\\\[\"\\\\/bfnrt])*\"",
+    "-?(0|[1-9][0-9]*)(\\.[0-9]+)?",
+    "[a-c]{3}|[0-2]+",
+    "(ab|a)(bc|c)*",
+    "\\{(\"a\":(0|1)(,\"b\":\\[(0|1)*\\])?)?\\}",
+    ".*abc",
+    "(.|\\n){0,100}",
+    "[^a]*a[^b]{200,400}b",
+    "(\xc3\xa9|u)+[^\\x00-\\x7f]?",
+    "a?b?c?0?1?2?",
+    "^a|b$|^$",
+    "((a{1,3}){1,3}b)*",
+};
+
+static void test_masks_equal_definition(void **state)
+{
+    (void)state;
+    static Tokens t;
+    Rng rng = { 1 };
+    GrammarVocab *v = tokens_vocab(&t, &rng, alphabet, COUNT(alphabet), 600, 5);
+    for (size_t i = 0; i < COUNT(patterns); i++) {
+        Grammar *g = regex(v, patterns[i], NULL, OK);
+        for (int k = 0; k < 4; k++) walk(g, &t, &rng, 12);
+        grammar_drop(g);
+    }
+    grammar_vocab_drop(v);
+}
+
+/* value: word | [ value (, value)* ] | { word : value } | <special> value; ambiguous and left-recursive parts on purpose */
+static Sym nested(Build *b, const GrammarSpec *spec)
+{
+    (void)spec;
+    int32_t special = 856;
+    Sym value = rule_new(b, STR("value")), list = rule_new(b, STR("list")), sum = rule_new(b, STR("sum"));
+    Sym word = rule_lexeme(b, pattern_build(b, STR("[a-c]+|\"[^\"]{0,200}\""), 0, SPELL_UTF8));
+    Sym number = rule_lexeme(b, pattern_build(b, STR("[0-2]+"), 0, SPELL_UTF8));
+    Sym comma = rule_lexeme(b, expr_literal(b, STR(","))), colon = rule_lexeme(b, expr_literal(b, STR(": ")));
+    Sym open = rule_lexeme(b, expr_literal(b, STR("["))), shut = rule_lexeme(b, expr_literal(b, STR("]")));
+    Sym left = rule_lexeme(b, expr_literal(b, STR("{"))), right = rule_lexeme(b, expr_literal(b, STR("}")));
+    Sym minus = rule_lexeme(b, expr_literal(b, STR("-"))),
+        space = rule_lexeme(b, pattern_build(b, STR(" *"), 0, SPELL_UTF8));
+    Sym more = rule_seq(b, (Sym[]){ list, comma, value }, 3);
+    rule_define(b, list, rule_alt(b, (Sym[]){ value, more }, 2)); /* left recursion */
+    Sym deep = rule_seq(b, (Sym[]){ sum, minus, sum }, 3);
+    rule_define(b, sum, rule_alt(b, (Sym[]){ number, deep, rule_repeat(b, number, 2, 3) }, 3)); /* ambiguous */
+    Sym array = rule_seq(b, (Sym[]){ open, space, rule_repeat(b, list, 0, 1), space, shut }, 5);
+    Sym object = rule_seq(b, (Sym[]){ left, word, colon, value, right }, 5);
+    Sym marked = rule_seq(b, (Sym[]){ rule_token(b, &special, 1), value }, 2);
+    rule_define(b, value, rule_alt(b, (Sym[]){ word, sum, array, object, marked }, 5));
+    return value;
+}
+
+static void test_rules(void **state)
+{
+    (void)state;
+    static Tokens t;
+    Rng rng = { 7 };
+    GrammarVocab *v = tokens_vocab(&t, &rng, alphabet, COUNT(alphabet), 600, 5);
+    assert_int_equal(t.special, 856);
+    Grammar *g;
+    GrammarError err;
+    GrammarSpec spec = { 0 };
+    assert_int_equal(build_compile(v, nested, &spec, NULL, NULL, &g, &err), OK);
+    for (int k = 0; k < 30; k++) walk(g, &t, &rng, 20);
+    grammar_drop(g);
+    grammar_vocab_drop(v);
+}
+
+static void test_rollback_and_clone(void **state)
+{
+    (void)state;
+    static Tokens t;
+    Rng rng = { 3 };
+    GrammarVocab *v = tokens_vocab(&t, &rng, alphabet, COUNT(alphabet), 600, 5);
+    Grammar *g = regex(v, "\\{(\"[a-c]{0,9}\":(0|1)+,?)*\\}", NULL, OK);
+    GrammarMatcher *m = grammar_matcher_new(g);
+    uint32_t before[160], after[160];
+    for (int i = 0; i < 300; i++) {
+        assert_true(grammar_mask(m, before, COUNT(before)));
+        size_t steps = grammar_steps(m);
+        GrammarMatcher *c = grammar_matcher_clone(m);
+        int taken = 0;
+        for (int k = 0; k < 4 && !grammar_ended(m); k++, taken++) {
+            assert_true(grammar_mask(m, after, COUNT(after)));
+            assert_true(grammar_accept(m, pick(&rng, after, t.n)));
+        }
+        assert_true(grammar_rollback(m, (size_t)taken));
+        assert_int_equal(grammar_steps(m), steps);
+        assert_true(grammar_mask(m, after, COUNT(after)));
+        assert_memory_equal(before, after, sizeof before);
+        assert_true(grammar_mask(c, after, COUNT(after)));
+        assert_memory_equal(before, after, sizeof before);
+        grammar_matcher_free(c);
+        int32_t id = pick(&rng, before, t.n);
+        if (id != t.end) assert_true(grammar_accept(m, id));
+    }
+    assert_false(grammar_rollback(m, grammar_steps(m) + 1));
+    grammar_matcher_free(m);
+    grammar_drop(g);
+    grammar_vocab_drop(v);
+}
+
+/* Bounds far beyond any token: masks stay equal and memory stays small while the text grows. */
+static void test_long_bounds(void **state)
+{
+    (void)state;
+    static Tokens t;
+    Rng rng = { 5 };
+    GrammarVocab *v = tokens_vocab(&t, &rng, alphabet, COUNT(alphabet), 300, 5);
+    Grammar *g = regex(v, "\"[a-c]{5,1000000}\"", NULL, OK);
+    GrammarMatcher *m = grammar_matcher_new(g);
+    assert_true(grammar_accept_bytes(m, STR("\"aaaaaaaaaa")));
+    uint32_t first[160], now[160];
+    assert_true(grammar_mask(m, first, COUNT(first)));
+    for (int i = 0; i < 20000; i++) assert_true(grammar_accept_bytes(m, STR("ab")));
+    assert_true(grammar_mask(m, now, COUNT(now)));
+    assert_memory_equal(first, now, sizeof first);
+    grammar_matcher_free(m);
+    grammar_drop(g);
+    /* near the bound it binds */
+    g = regex(v, "(a{0,300}|b{290})c", NULL, OK);
+    m = grammar_matcher_new(g);
+    for (int i = 0; i < 300; i++) {
+        if (i > 290) check_mask(m, &t);
+        assert_true(grammar_accept_bytes(m, STR("a")));
+    }
+    assert_false(grammar_accept_bytes(m, STR("a")));
+    check_mask(m, &t);
+    grammar_matcher_free(m);
+    grammar_drop(g);
+    grammar_vocab_drop(v);
+}
+
+static void test_hostile(void **state)
+{
+    (void)state;
+    static Tokens t;
+    Rng rng = { 5 };
+    GrammarVocab *v = tokens_vocab(&t, &rng, alphabet, COUNT(alphabet), 300, 5);
+    Buf b = { 0 };
+    for (int i = 0; i < 60000; i++) buf_char(&b, '(');
+    buf_char(&b, 'a');
+    for (int i = 0; i < 60000; i++) buf_char(&b, ')');
+    buf_char(&b, 0);
+    regex(v, b.p, NULL, E_LIMIT);
+    buf_free(&b);
+    Grammar *g = regex(v, "(a{1000}){1000}", NULL, OK);
+    GrammarMatcher *m = grammar_matcher_new(g);
+    for (int i = 0; i < 100; i++) {
+        check_mask(m, &t);
+        assert_true(grammar_accept_bytes(m, STR("aaa")));
+    }
+    grammar_matcher_free(m);
+    grammar_drop(g);
+    regex(v, "a{9999999}", NULL, E_LIMIT);
+    for (int i = 0; i < 2000; i++) buf_printf(&b, "(a|b%d*)?", i);
+    buf_char(&b, 0);
+    grammar_drop(regex(v, b.p, NULL, OK));
+    buf_free(&b);
+    g = regex(v, "(a|b)*a(a|b){30}c", NULL, OK); /* 2^30 states if they were all made */
+    m = grammar_matcher_new(g);
+    bool good = true;
+    for (int i = 0; i < 200000 && good; i++) good = grammar_accept_bytes(m, rng_below(&rng, 2) ? STR("a") : STR("b"));
+    Err err = { 0 };
+    if (!good) assert_true(grammar_matcher_failed(m, &err));
+    assert_true(grammar_memory(g) < 80 << 20);
+    grammar_matcher_free(m);
+    grammar_drop(g);
+    grammar_vocab_drop(v);
+}
+
+static void test_refused_patterns(void **state)
+{
+    (void)state;
+    static Tokens t;
+    Rng rng = { 5 };
+    GrammarVocab *v = tokens_vocab(&t, &rng, alphabet, COUNT(alphabet), 30, 5);
+    static const struct {
+        const char *pattern;
+        Status want;
+    } cases[] = { { "a(?=b)", E_UNSUPPORTED },
+                  { "(?<!a)b", E_UNSUPPORTED },
+                  { "(a)\\1", E_UNSUPPORTED },
+                  { "\\bword", E_UNSUPPORTED },
+                  { "(?>a)", E_UNSUPPORTED },
+                  { "a++", E_UNSUPPORTED },
+                  { "(a", E_INVALID },
+                  { "a)", E_INVALID },
+                  { "[a", E_INVALID },
+                  { "*", E_INVALID },
+                  { "a**", E_INVALID },
+                  { "[b-a]", E_INVALID },
+                  { "\\p{Greek}", E_UNSUPPORTED },
+                  { "a{3,2}", E_INVALID },
+                  { "\\", E_INVALID },
+                  { "(?P=x)", E_UNSUPPORTED },
+                  { "a$b", E_INVALID },
+                  { "(^a)*", E_UNSUPPORTED },
+                  { "a{2}{3}", E_INVALID },
+                  { "[^\\x00-\\U0010ffff]", E_INVALID } };
+    for (size_t i = 0; i < COUNT(cases); i++) grammar_drop(regex(v, cases[i].pattern, NULL, cases[i].want));
+    grammar_vocab_drop(v);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_masks_equal_definition),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_rollback_and_clone),
+        cmocka_unit_test(test_long_bounds),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_refused_patterns),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
