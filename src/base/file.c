@@ -33,8 +33,8 @@ static Status open_file(const char *path, int *fd, size_t *size, Err *err)
 
 Status file_map(const char *path, FileMap *out, Err *err)
 {
-    int fd;
-    size_t n;
+    int fd = -1;
+    size_t n = 0;
     TRY(open_file(path, &fd, &n, err));
     *out = (FileMap){ NULL, n };
     if (n) {
@@ -70,8 +70,8 @@ static bool read_all(int fd, char *p, size_t n)
 
 Status file_read(Arena *a, const char *path, size_t max, Str *out, Err *err)
 {
-    int fd;
-    size_t n;
+    int fd = -1;
+    size_t n = 0;
     TRY(open_file(path, &fd, &n, err));
     Status status = OK;
     if (n > max) {

@@ -126,7 +126,7 @@ int jsonw_repr(char *out, double x)
     for (; *c && *c != 'e'; c++) {
         if (*c != '.') mantissa[n++] = *c;
     }
-    int exponent = atoi(c + 1);
+    int exponent = (int)strtol(c + 1, NULL, 10);
     while (n > 1 && mantissa[n - 1] == '0') n--;
     mantissa[n] = 0;
     const char *sign = negative ? "-" : "";
