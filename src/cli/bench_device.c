@@ -48,7 +48,7 @@ static int measure(const Options *o, const BackendOps *ops, double seconds, bool
 static void print_speed(const DeviceSpeed *s, Buf *json)
 {
     char rows[24] = "", clock[48] = "clock and power unknown";
-    if (s->rows) snprintf(rows, sizeof rows, "%d rows", s->rows);
+    if (s->rows > 1) snprintf(rows, sizeof rows, "%d rows", s->rows);
     if (s->mhz > 0) snprintf(clock, sizeof clock, "%5.0f MHz  %4.0f W", s->mhz, s->watts);
     printf("%-24s %10s  %9.1f %s  %s\n", s->what, rows, s->flop_s > 0 ? s->flop_s / 1e9 : s->bytes_s / 1e9,
            s->flop_s > 0 ? "GFLOP/s" : "GB/s   ", clock);

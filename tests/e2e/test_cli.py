@@ -105,6 +105,17 @@ def test_bench():
         assert "line 1" in radish("bench", "offline", "-m", MODEL, "--lengths", lengths, fails=True)
 
 
+def test_bench_device():
+    with tempfile.TemporaryDirectory() as d:
+        out = pathlib.Path(d, "out.json")
+        text = radish("bench", "device", "--device", "cpu", "--json", out)
+        speeds = json.loads(out.read_text())["speeds"]
+        assert "read memory" in text and speeds[0]["gb_s"] > 0.1 and speeds[1]["gflop_s"] > 0.1, speeds
+        assert "there is none here" in radish("bench", "device", "--device", "abacus", fails=True)
+    text = radish("bench", "latency", "-m", MODEL, "--batch", "1", "--output-len", 4, "--prefill", "20", "--runs", 1)
+    assert "% of this device's" in text, text
+
+
 def test_bench_online():
     """Streams of a running server, counted and timed; a refusal is told with its reason."""
     from server import Server

@@ -304,4 +304,5 @@ const BackendOps backend_cpu = {
     .sample = cpu_sample,
     .sample_wait = cpu_sample_wait,
     .download = download,
+    .measure = cpu_measure,
 };

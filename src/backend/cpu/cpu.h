@@ -100,4 +100,7 @@ int32_t cpu_drawn(const Device *d, int row); /* the token that row `row` of the 
 void cpu_sample(Device *d, Tensor logits, const SampleRow *rows, int n);
 Status cpu_sample_wait(Device *d, SampleOut *out, int n, Err *err);
 
+/* measure.c */
+int cpu_measure(Device *d, double seconds, bool brief, DeviceSpeed *out, int max);
+
 #endif
