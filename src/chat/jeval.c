@@ -126,11 +126,15 @@ JValue **jeval_items(JRun *r, JValue *v, int *n)
     case JV_UNDEFINED: return ARENA_NEW(r->arena, JValue *, 1);
     case JV_LIST:
     case JV_TUPLE:
-    case JV_GENERATOR: *n = v->u.list.n; return v->u.list.p ? v->u.list.p : ARENA_NEW(r->arena, JValue *, 1);
+    case JV_GENERATOR:
+        *n = v->u.list.n;
+        if (!jeval_spend(r, (size_t)*n / 8)) return NULL;
+        return v->u.list.p ? v->u.list.p : ARENA_NEW(r->arena, JValue *, 1);
     case JV_STR:
         if (!jeval_spend(r, v->u.s.n)) return NULL;
         return chars_of(r, v->u.s, n);
     case JV_DICT: {
+        if (!jeval_spend(r, (size_t)v->u.dict->n / 8)) return NULL;
         JValue **keys = ARENA_NEW(r->arena, JValue *, (size_t)v->u.dict->n + 1);
         for (int i = 0; i < v->u.dict->n; i++) keys[i] = v->u.dict->p[i].key;
         *n = v->u.dict->n;
@@ -316,7 +320,7 @@ static JValue *integers(JRun *r, JOp op, int64_t x, int64_t y, bool *done)
     else if (op == JO_FLOORDIV)
         over = __builtin_sub_overflow((int64_t)0, x, &z);
     else if (op == JO_MOD)
-        z = y == -1 ? 0 : (x % y + y) % y;
+        z = y == -1 ? 0 : x % y + (x % y != 0 && (x % y < 0) != (y < 0) ? y : 0);
     else
         *done = false;
     if (over) return jeval_fail(r, "an integer is too large");
@@ -337,16 +341,16 @@ static JValue *reals(JRun *r, JOp op, double x, double y, bool both_int)
     return jvalue_float(r->arena, z);
 }
 
+static int64_t integer_of(const JValue *v)
+{
+    return v->kind == JV_INT ? v->u.i : v->u.flag;
+}
+
 static JValue *arithmetic(JRun *r, JOp op, JValue *a, JValue *b)
 {
-    bool ints = (a->kind == JV_INT || a->kind == JV_BOOL) && (b->kind == JV_INT || b->kind == JV_BOOL), done;
-    if (ints) {
-        JValue *v = integers(r, op, (int64_t)jvalue_number(a), (int64_t)jvalue_number(b), &done);
-        if (a->kind == JV_INT && b->kind == JV_INT && done && v)
-            v = integers(r, op, a->u.i, b->u.i, &done); /* beyond 2^53 */
-        if (done) return v;
-    }
-    return reals(r, op, jvalue_number(a), jvalue_number(b), ints);
+    bool ints = (a->kind == JV_INT || a->kind == JV_BOOL) && (b->kind == JV_INT || b->kind == JV_BOOL), done = false;
+    JValue *v = ints ? integers(r, op, integer_of(a), integer_of(b), &done) : NULL;
+    return done ? v : reals(r, op, jvalue_number(a), jvalue_number(b), ints);
 }
 
 static JValue *repeat(JRun *r, JValue *what, int64_t times)
@@ -412,8 +416,8 @@ static bool contains(JRun *r, JValue *in, JValue *what, bool *out)
     int n;
     JValue **items = jeval_items(r, in, &n);
     if (!items || !jeval_spend(r, (size_t)n)) return false;
-    for (int i = 0; i < n && !*out; i++) *out = jvalue_equal(items[i], what);
-    return true;
+    for (int i = 0; i < n && !*out; i++) *out = jvalue_equal(r, items[i], what);
+    return r->err->status == OK;
 }
 
 static int compare_text(Str a, Str b)
@@ -436,8 +440,14 @@ static bool order(JRun *r, JValue *a, JValue *b, int *out)
         return true;
     }
     if (a->kind == b->kind && (a->kind == JV_LIST || a->kind == JV_TUPLE)) {
-        for (int i = 0; i < a->u.list.n && i < b->u.list.n; i++) {
-            if (!jvalue_equal(a->u.list.p[i], b->u.list.p[i])) return order(r, a->u.list.p[i], b->u.list.p[i], out);
+        int i = 0, n = MIN(a->u.list.n, b->u.list.n);
+        while (i < n && jvalue_equal(r, a->u.list.p[i], b->u.list.p[i])) i++;
+        if (r->err->status != OK || !jeval_spend(r, (size_t)i)) return false;
+        if (i < n && ++r->depth > EVAL_DEPTH) return jeval_fail(r, "lists are nested too deeply to order") != NULL;
+        if (i < n) {
+            bool good = order(r, a->u.list.p[i], b->u.list.p[i], out);
+            r->depth--;
+            return good;
         }
         *out = (a->u.list.n > b->u.list.n) - (a->u.list.n < b->u.list.n);
         return true;
@@ -454,8 +464,8 @@ bool jeval_compare(JRun *r, JOp op, JValue *a, JValue *b, bool *out)
 {
     int c = 0;
     if (op == JO_EQ || op == JO_NE) {
-        *out = jvalue_equal(a, b) == (op == JO_EQ);
-        return true;
+        *out = jvalue_equal(r, a, b) == (op == JO_EQ);
+        return r->err->status == OK;
     }
     if (op == JO_IN || op == JO_NOT_IN) {
         if (!contains(r, b, a, out)) return false;
@@ -585,6 +595,7 @@ static JValue *list_value(JRun *r, JEnv *env, const JNode *n)
 static JValue *dict_value(JRun *r, JEnv *env, const JNode *n)
 {
     JValue *d = jvalue_dict(r->arena, JV_DICT);
+    d->u.dict->run = r;
     for (int i = 0; i < n->kids.n; i++) {
         JValue *key = eval(r, env, n->kids.p[i]), *value = key ? eval(r, env, n->other.p[i]) : NULL;
         if (!value) return NULL;
@@ -856,7 +867,7 @@ static bool run_list(JRun *r, JEnv *env, const JNodes *list)
 
 Status jeval_run(JRun *r, const JNode *root)
 {
-    if (run_list(r, r->globals, &root->kids)) return OK;
+    if (run_list(r, r->globals, &root->kids)) return r->err->status;
     if (r->err->status == OK) fail(r->err, E_INVALID, "chat template line %d: cannot be rendered", r->line);
     return r->err->status;
 }

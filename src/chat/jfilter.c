@@ -91,7 +91,7 @@ static JValue *f_float(JRun *r, JValue *in, const JCall *c)
 static JValue *f_abs(JRun *r, JValue *in, const JCall *c)
 {
     (void)c;
-    if (in->kind == JV_INT) return jvalue_int(r->arena, in->u.i < 0 ? -in->u.i : in->u.i);
+    if (in->kind == JV_INT) return in->u.i < 0 ? jeval_binary(r, JO_SUB, jvalue_int(r->arena, 0), in) : in;
     return jvalue_is_number(in) ? jvalue_float(r->arena, fabs(jvalue_number(in)))
                                 : jeval_fail(r, "abs of a '%s'", jvalue_type(in));
 }
@@ -198,6 +198,7 @@ static JValue *f_indent(JRun *r, JValue *in, const JCall *c)
         if ((line == 0 ? first : true) && (blank || row.n || line == 0)) buf_str(&b, pad);
         buf_str(&b, row);
         if (end == SIZE_MAX) break;
+        if (!jvalue_fits(r, &b)) return NULL;
         buf_char(&b, '\n');
         at = end + 1;
     }
@@ -247,6 +248,7 @@ static JValue *f_join(JRun *r, JValue *in, const JCall *c)
         if (!v || !jeval_spend(r, 1 + b.n / 1024)) break;
         if (i) buf_str(&b, d);
         buf_str(&b, jvalue_text(r, v));
+        if (!jvalue_fits(r, &b)) return NULL;
     }
     return r->err->status == OK ? jvalue_take(r, &b) : (buf_free(&b), NULL);
 }
@@ -264,6 +266,7 @@ static JValue *f_items(JRun *r, JValue *in, const JCall *c)
     (void)c;
     if (in->kind == JV_UNDEFINED) return jvalue_list(r->arena, JV_GENERATOR, NULL, 0);
     if (in->kind != JV_DICT) return jeval_fail(r, "Can only get item pairs from a mapping.");
+    if (!jeval_spend(r, (size_t)in->u.dict->n)) return NULL;
     JValue **out = ARENA_NEW(r->arena, JValue *, (size_t)in->u.dict->n + 1);
     for (int i = 0; i < in->u.dict->n; i++) out[i] = pair(r, in->u.dict->p[i].key, in->u.dict->p[i].value);
     return jvalue_list(r->arena, JV_GENERATOR, out, in->u.dict->n);
@@ -349,8 +352,8 @@ static JValue *f_sort(JRun *r, JValue *in, const JCall *c)
     Keyed *keyed = ARENA_NEW(r->arena, Keyed, (size_t)n + 1);
     for (int i = 0; i < n; i++) {
         JValue *v = path && path->kind == JV_STR ? jeval_path(r, items[i], path->u.s) : items[i];
-        if (!v) return NULL;
-        keyed[i] = (Keyed){ sort_key(r, v, case_sensitive), items[i] };
+        keyed[i] = (Keyed){ v ? sort_key(r, v, case_sensitive) : NULL, items[i] };
+        if (!keyed[i].key) return NULL;
     }
     return sorted(r, keyed, n, flag_arg(c, 0, "reverse", false));
 }
@@ -362,10 +365,13 @@ static JValue *f_dictsort(JRun *r, JValue *in, const JCall *c)
          case_sensitive = flag_arg(c, 0, "case_sensitive", false);
     if (in->kind != JV_DICT) return jeval_fail(r, "dictsort needs a mapping, not '%s'", jvalue_type(in));
     const JDict *d = in->u.dict;
+    if (!jeval_spend(r, (size_t)d->n)) return NULL;
     Keyed *keyed = ARENA_NEW(r->arena, Keyed, (size_t)d->n + 1);
-    for (int i = 0; i < d->n; i++)
-        keyed[i] = (Keyed){ sort_key(r, by_value ? d->p[i].value : d->p[i].key, case_sensitive),
-                            pair(r, d->p[i].key, d->p[i].value) };
+    for (int i = 0; i < d->n; i++) {
+        JValue *by_this = by_value ? d->p[i].value : d->p[i].key;
+        keyed[i] = (Keyed){ sort_key(r, by_this, case_sensitive), pair(r, d->p[i].key, d->p[i].value) };
+        if (!keyed[i].key) return NULL;
+    }
     return sorted(r, keyed, d->n, flag_arg(c, 2, "reverse", false));
 }
 
@@ -377,10 +383,14 @@ static JValue *f_unique(JRun *r, JValue *in, const JCall *c)
     JValue **items = jeval_items(r, in, &n);
     if (!items) return NULL;
     JValue **out = ARENA_NEW(r->arena, JValue *, (size_t)n + 1), *seen = jvalue_dict(r->arena, JV_DICT);
+    seen->u.dict->run = r;
     for (int i = 0; i < n; i++) {
         JValue *v = path && path->kind == JV_STR ? jeval_path(r, items[i], path->u.s) : items[i];
         if (!v || !jeval_spend(r, 1)) return NULL;
         JValue *key = sort_key(r, v, case_sensitive);
+        if (!key) return NULL;
+        if (key->kind == JV_LIST || key->kind == JV_DICT)
+            return jeval_fail(r, "unhashable type: '%s'", jvalue_type(key));
         if (jvalue_dict_get(seen->u.dict, key)) continue;
         jvalue_dict_set(r->arena, seen->u.dict, key, key);
         out[m++] = items[i];
@@ -677,7 +687,7 @@ bool jtest_apply(JRun *r, Str name, JValue *in, const JCall *c, bool *out)
     case T_LOWER:
     case T_UPPER: return case_test(r, in, kind == T_UPPER, out);
     case T_SAMEAS:
-        *out = arg && (in == arg || (in->kind == arg->kind && in->kind <= JV_BOOL && jvalue_equal(in, arg)));
+        *out = arg && (in == arg || (in->kind == arg->kind && in->kind <= JV_BOOL && jvalue_equal(r, in, arg)));
         break;
     case T_FILTER: *out = in->kind == JV_STR && jfilter_known(in->u.s); break;
     case T_TEST: *out = in->kind == JV_STR && jtest_known(in->u.s); break;

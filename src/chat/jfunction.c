@@ -54,8 +54,10 @@ static JValue *range(JRun *r, const JCall *c)
 static JValue *collect(JRun *r, const JCall *c, JKind kind)
 {
     JValue *d = jvalue_dict(r->arena, kind);
+    d->u.dict->run = r;
     if (c->n && c->p[0]->kind == JV_DICT) {
         const JDict *from = c->p[0]->u.dict;
+        if (!jeval_spend(r, (size_t)from->n)) return NULL;
         for (int i = 0; i < from->n; i++) jvalue_dict_set(r->arena, d->u.dict, from->p[i].key, from->p[i].value);
     } else if (c->n) {
         return jeval_fail(r, "namespace and dict take a mapping or named values");

@@ -92,6 +92,7 @@ typedef enum {
 
 typedef struct JNode JNode;
 typedef struct JValue JValue;
+typedef struct JRun JRun;
 
 typedef struct {
     JNode **p;
@@ -152,6 +153,7 @@ typedef struct {
 } JPair;
 
 typedef struct {
+    JRun *run; /* pays for comparing keys; NULL: they are text */
     JPair *p;
     int n, cap;
     int32_t *index; /* open addressing over p once it is large; NULL while small */
@@ -194,7 +196,7 @@ struct JValue {
 };
 
 /* One rendering. */
-typedef struct {
+struct JRun {
     Arena *arena;
     Buf *out;
     size_t out_max; /* of all text produced, captured blocks included */
@@ -205,7 +207,7 @@ typedef struct {
     Err *err;
     int line; /* of the statement under way */
     enum { FLOW_ON, FLOW_BREAK, FLOW_CONTINUE } flow;
-} JRun;
+};
 
 extern const JValue jvalue_none, jvalue_true, jvalue_false;
 
@@ -221,14 +223,17 @@ JValue *jvalue_dict_get(const JDict *d, const JValue *key); /* NULL: absent */
 JValue *jvalue_dict_find(const JDict *d, Str key);
 
 bool jvalue_truth(const JValue *v);
-bool jvalue_equal(const JValue *a, const JValue *b);
+/* Costs fuel, as lists may be long and deep: false after failing too. */
+bool jvalue_equal(JRun *r, const JValue *a, const JValue *b);
 bool jvalue_is_number(const JValue *v);
 double jvalue_number(const JValue *v);
 const char *jvalue_type(const JValue *v); /* Python's name of the type */
-/* Python's str() and repr(), appended. False: too deep. */
-bool jvalue_print(Buf *out, const JValue *v, bool repr, int depth);
+/* Python's str() and repr(), appended, for fuel. False after failing. */
+bool jvalue_print(JRun *r, Buf *out, const JValue *v, bool repr, int depth);
 /* Text as a value; output limits apply. */
 Str jvalue_text(JRun *r, const JValue *v);
+/* Whether a text under way is within the output's limit; if not, it is freed and the rendering fails. */
+bool jvalue_fits(JRun *r, Buf *b);
 /* A buffer's content as a string, for fuel; the buffer is freed. NULL after failing. */
 JValue *jvalue_take(JRun *r, Buf *b);
 JValue *jvalue_markup(JRun *r, JValue *v);  /* v marked as markup */

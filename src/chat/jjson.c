@@ -265,7 +265,7 @@ static Status write_key(Writer *w, const JValue *key)
     else if (key->kind == JV_NONE)
         buf_str(&b, STR("null"));
     else if (jvalue_is_number(key))
-        jvalue_print(&b, key, false, 0);
+        jvalue_print(w->run, &b, key, false, 0);
     else
         status = E_INVALID;
     if (status == OK)

@@ -1,12 +1,13 @@
 /* jmethod.c - Python's methods of strings, dicts and lists that templates call. What would change a value is refused, as the
  * sandbox does. Case mapping covers the letters that map one to one in ASCII, Latin, Greek and Cyrillic. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/utf8.h"
 #include "chat/jinja.h"
 
-enum { PARTS_MAX = 1 << 20 };
+enum { PARTS_MAX = 1 << 20, SEPARATOR_MAX = 1000 };
 
 /* ---- letters ---- */
 
@@ -122,6 +123,13 @@ static Str stripped(Str s, const JValue *set, bool left, bool right)
     return s;
 }
 
+static JValue *strip(JRun *r, Str s, const JValue *set, bool left, bool right)
+{
+    if (set && set->u.s.n > SEPARATOR_MAX) return jeval_fail(r, "strip: over %d bytes to strip", SEPARATOR_MAX);
+    Str rest = stripped(s, set, left, right);
+    return jeval_spend(r, set ? (s.n - rest.n) * set->u.s.n / 64 : 0) ? jvalue_str(r->arena, rest) : NULL;
+}
+
 typedef struct {
     JRun *r;
     JValue **p;
@@ -197,6 +205,7 @@ static JValue *split(JRun *r, Str s, const JCall *c, bool from_right)
         good = split_spaces(&parts, s, from_right ? -1 : max);
     } else {
         if (by->kind != JV_STR || by->u.s.n == 0) return jeval_fail(r, "split needs a separator that is not empty");
+        if (by->u.s.n > SEPARATOR_MAX) return jeval_fail(r, "split: the separator is over %d bytes", SEPARATOR_MAX);
         good = from_right ? rsplit_by(&parts, s, by->u.s, max) : split_by(&parts, s, by->u.s, max);
     }
     return good ? jvalue_list(r->arena, JV_LIST, parts.p, parts.n) : NULL;
@@ -244,6 +253,7 @@ static JValue *replace(JRun *r, Str s, const JCall *c)
             utf8_next(s.p, s.n, at, &len);
             buf_str(&b, to->u.s);
             buf_str(&b, str_cut(s, at, at + (size_t)len));
+            if (!jvalue_fits(r, &b)) return NULL;
         }
         if (left > 0) buf_str(&b, to->u.s);
     } else {
@@ -251,13 +261,11 @@ static JValue *replace(JRun *r, Str s, const JCall *c)
             buf_str(&b, str_cut(s, at, hit));
             buf_str(&b, to->u.s);
             at = hit + from->u.s.n;
-            if (b.n > r->out_max) break;
+            if (!jvalue_fits(r, &b)) return NULL;
         }
     }
     buf_str(&b, str_cut(s, at, s.n));
-    if (b.n <= r->out_max) return jvalue_take(r, &b);
-    buf_free(&b);
-    return jeval_fail(r, "replace makes too long a text");
+    return jvalue_take(r, &b);
 }
 
 static int64_t find_text(Str s, Str what, bool last)
@@ -290,6 +298,7 @@ static JValue *join(JRun *r, JValue *self, const JCall *c)
         }
         if (i) buf_str(&b, self->u.s);
         buf_str(&b, items[i]->u.s);
+        if (!jvalue_fits(r, &b)) return NULL;
     }
     return jvalue_take(r, &b);
 }
@@ -319,6 +328,7 @@ static JValue *format_braces(JRun *r, Str s, const JCall *c)
             return jeval_fail(r, "format: no argument for {%s}", name);
         }
         buf_str(&b, jvalue_text(r, v));
+        if (!jvalue_fits(r, &b)) return NULL;
         i = end;
     }
     return jvalue_take(r, &b);
@@ -329,15 +339,17 @@ static bool percent_one(JRun *r, Buf *b, char how, const JValue *v)
     if (how == 's') {
         buf_str(b, jvalue_text(r, v));
     } else if (how == 'r') {
-        jvalue_print(b, v, true, 0);
+        jvalue_print(r, b, v, true, 0);
     } else if (!jvalue_is_number(v)) {
         return jeval_fail(r, "%%%c format: a number is required, not %s", how, jvalue_type(v)) != NULL;
+    } else if ((how == 'd' || how == 'i' || how == 'x') && !(fabs(jvalue_number(v)) < 9e18)) {
+        return jeval_fail(r, "%%%c format: the number is too large", how) != NULL;
     } else if (how == 'd' || how == 'i') {
         buf_printf(b, "%lld", (long long)jvalue_number(v));
     } else if (how == 'f') {
         buf_printf(b, "%f", jvalue_number(v));
     } else if (how == 'x') {
-        buf_printf(b, "%llx", (unsigned long long)jvalue_number(v));
+        buf_printf(b, "%llx", (unsigned long long)(long long)jvalue_number(v));
     } else {
         return jeval_fail(r, "unsupported format character '%c'", how) != NULL;
     }
@@ -357,7 +369,8 @@ static JValue *format_percent(JRun *r, Str s, const JValue *args)
         } else if (next == n) {
             good = jeval_fail(r, "not enough arguments for format string") != NULL;
         } else {
-            good = percent_one(r, &b, s.p[i], args->kind == JV_TUPLE ? args->u.list.p[next] : args);
+            good =
+                percent_one(r, &b, s.p[i], args->kind == JV_TUPLE ? args->u.list.p[next] : args) && jvalue_fits(r, &b);
             next++;
         }
     }
@@ -495,8 +508,7 @@ static JValue *string_method(JRun *r, JValue *self, Method m, const JCall *c)
     if (needs_text && !set) return jeval_fail(r, "a string method needs a text");
     if (!jeval_spend(r, s.n / 32)) return NULL;
     if (m == M_SPLIT || m == M_RSPLIT) return split(r, s, c, m == M_RSPLIT);
-    if (m == M_STRIP || m == M_LSTRIP || m == M_RSTRIP)
-        return jvalue_str(r->arena, stripped(s, set, m != M_RSTRIP, m != M_LSTRIP));
+    if (m == M_STRIP || m == M_LSTRIP || m == M_RSTRIP) return strip(r, s, set, m != M_RSTRIP, m != M_LSTRIP);
     if (m == M_STARTS || m == M_ENDS) return ends(r, s, c, m == M_STARTS);
     if (m == M_REPLACE) return replace(r, s, c);
     if (m >= M_TITLE && m <= M_LOWER)
@@ -534,6 +546,7 @@ static JValue *dict_method(JRun *r, JValue *self, Method m, const JCall *c)
         return v ? v : otherwise ? otherwise : (JValue *)(uintptr_t)&jvalue_none;
     }
     if (m == M_COPY) return self; /* values never change */
+    if (!jeval_spend(r, (size_t)d->n)) return NULL;
     JValue **out = ARENA_NEW(r->arena, JValue *, (size_t)d->n + 1);
     for (int i = 0; i < d->n; i++) {
         JValue **two = ARENA_NEW(r->arena, JValue *, 2);
@@ -550,8 +563,9 @@ static JValue *list_method(JRun *r, JValue *self, Method m, const JCall *c)
     int64_t n = 0;
     if (m == M_COPY) return self;
     if (!what) return jeval_fail(r, "index and count need an argument");
+    if (!jeval_spend(r, (size_t)self->u.list.n)) return NULL;
     for (int i = 0; i < self->u.list.n; i++) {
-        if (!jvalue_equal(self->u.list.p[i], what)) continue;
+        if (!jvalue_equal(r, self->u.list.p[i], what)) continue;
         if (m == M_INDEX) return jvalue_int(r->arena, i);
         n++;
     }
@@ -563,7 +577,7 @@ static JValue *loop_method(JRun *r, JValue *self, Method m, const JCall *c)
     JLoop *l = self->u.loop;
     if (m == M_CYCLE) return c->n ? c->p[l->at % c->n] : jeval_fail(r, "no items for cycling given");
     JValue *now = jvalue_list(r->arena, JV_TUPLE, c->p, c->n);
-    bool changed = !l->changed || !jvalue_equal(l->changed, now);
+    bool changed = !l->changed || !jvalue_equal(r, l->changed, now);
     l->changed = now;
     return jvalue_bool(changed);
 }

@@ -7,7 +7,7 @@
 #include "base/utf8.h"
 #include "chat/jinja.h"
 
-enum { DICT_INDEX_FROM = 12, PRINT_DEPTH = 60 };
+enum { DICT_INDEX_FROM = 12, PRINT_DEPTH = 60, EQUAL_DEPTH = 200 };
 
 const JValue jvalue_none = { .kind = JV_NONE };
 const JValue jvalue_true = { .kind = JV_BOOL, .u.flag = true };
@@ -70,35 +70,42 @@ JValue *jvalue_dict(Arena *a, JKind kind)
     return v;
 }
 
-static uint64_t hash_key(const JValue *k)
+static uint64_t hash_key(const JValue *k, int depth)
 {
+    enum { MOST = 16, DEEPEST = 4 }; /* what lies beyond does not tell keys apart */
     if (k->kind == JV_STR) return hash_bytes(k->u.s.p, k->u.s.n, 1);
     if (jvalue_is_number(k)) {
         double d = jvalue_number(k);
         d = d == 0 ? 0 : d; /* -0 equals 0 */
         return hash_bytes(&d, sizeof d, 2);
     }
-    return k->kind == JV_TUPLE ? 3 + (uint64_t)k->u.list.n : (uint64_t)k->kind;
+    uint64_t h = (uint64_t)k->kind;
+    if ((k->kind != JV_TUPLE && k->kind != JV_LIST) || depth == DEEPEST) return h;
+    for (int i = 0; i < k->u.list.n && i < MOST; i++) {
+        uint64_t both[2] = { h, hash_key(k->u.list.p[i], depth + 1) };
+        h = hash_bytes(both, sizeof both, 3);
+    }
+    return h;
 }
 
 static int find(const JDict *d, const JValue *key)
 {
     if (!d->index) {
         for (int i = 0; i < d->n; i++) {
-            if (jvalue_equal(d->p[i].key, key)) return i;
+            if (jvalue_equal(d->run, d->p[i].key, key)) return i;
         }
         return -1;
     }
-    for (uint64_t h = hash_key(key);; h++) {
+    for (uint64_t h = hash_key(key, 0);; h++) {
         int32_t i = d->index[h & (uint64_t)(d->n_index - 1)];
         if (i == 0) return -1;
-        if (jvalue_equal(d->p[i - 1].key, key)) return i - 1;
+        if (jvalue_equal(d->run, d->p[i - 1].key, key)) return i - 1;
     }
 }
 
 static void index_add(JDict *d, int i)
 {
-    uint64_t h = hash_key(d->p[i].key);
+    uint64_t h = hash_key(d->p[i].key, 0);
     while (d->index[h & (uint64_t)(d->n_index - 1)]) h++;
     d->index[h & (uint64_t)(d->n_index - 1)] = i + 1;
 }
@@ -181,27 +188,29 @@ bool jvalue_truth(const JValue *v)
     return false;
 }
 
-static bool equal_lists(const JValue *a, const JValue *b)
+static bool equal(JRun *r, const JValue *a, const JValue *b, int depth);
+
+static bool equal_lists(JRun *r, const JValue *a, const JValue *b, int depth)
 {
     if (a->u.list.n != b->u.list.n) return false;
     for (int i = 0; i < a->u.list.n; i++) {
-        if (!jvalue_equal(a->u.list.p[i], b->u.list.p[i])) return false;
+        if (!equal(r, a->u.list.p[i], b->u.list.p[i], depth + 1)) return false;
     }
     return true;
 }
 
-static bool equal_dicts(const JDict *a, const JDict *b)
+static bool equal_dicts(JRun *r, const JDict *a, const JDict *b, int depth)
 {
     if (a->n != b->n) return false;
     for (int i = 0; i < a->n; i++) {
         const JValue *other = jvalue_dict_get(b, a->p[i].key);
-        if (!other || !jvalue_equal(a->p[i].value, other)) return false;
+        if (!other || !equal(r, a->p[i].value, other, depth + 1)) return false;
     }
     return true;
 }
 
-/* Values are built from parsed text of bounded depth, and cannot contain themselves: recursion ends. */
-bool jvalue_equal(const JValue *a, const JValue *b)
+/* Loops can build values that are deep, and far larger to walk through than to keep, as parts are shared. */
+static bool equal(JRun *r, const JValue *a, const JValue *b, int depth)
 {
     if (a == b && a->kind != JV_FLOAT) return true;
     if (jvalue_is_number(a) && jvalue_is_number(b)) {
@@ -210,13 +219,15 @@ bool jvalue_equal(const JValue *a, const JValue *b)
         return jvalue_number(a) == jvalue_number(b);
     }
     if (a->kind != b->kind) return false;
+    if (depth > EQUAL_DEPTH) return r && jeval_fail(r, "values are nested too deeply to compare") != NULL;
+    if (r && depth > 0 && !jeval_spend(r, 1)) return false;
     switch (a->kind) {
     case JV_UNDEFINED:
     case JV_NONE: return true;
     case JV_STR: return str_eq(a->u.s, b->u.s);
     case JV_LIST:
-    case JV_TUPLE: return equal_lists(a, b);
-    case JV_DICT: return equal_dicts(a->u.dict, b->u.dict);
+    case JV_TUPLE: return equal_lists(r, a, b, depth);
+    case JV_DICT: return equal_dicts(r, a->u.dict, b->u.dict, depth);
     case JV_BOOL:
     case JV_INT:
     case JV_BIGINT:
@@ -229,6 +240,11 @@ bool jvalue_equal(const JValue *a, const JValue *b)
     case JV_LOOP: return false;
     }
     return false;
+}
+
+bool jvalue_equal(JRun *r, const JValue *a, const JValue *b)
+{
+    return equal(r, a, b, 0);
 }
 
 const char *jvalue_type(const JValue *v)
@@ -287,36 +303,38 @@ static void repr_str(Buf *out, Str s)
     buf_char(out, quote);
 }
 
-static bool print_items(Buf *out, const JValue *v, int depth)
+static bool print_items(JRun *r, Buf *out, const JValue *v, int depth)
 {
     bool is_tuple = v->kind == JV_TUPLE;
     buf_char(out, is_tuple ? '(' : '[');
     for (int i = 0; i < v->u.list.n; i++) {
         if (i) buf_add(out, ", ", 2);
-        if (!jvalue_print(out, v->u.list.p[i], true, depth + 1)) return false;
+        if (!jvalue_print(r, out, v->u.list.p[i], true, depth + 1)) return false;
     }
     if (is_tuple && v->u.list.n == 1) buf_char(out, ',');
     buf_char(out, is_tuple ? ')' : ']');
     return true;
 }
 
-static bool print_dict(Buf *out, const JDict *d, int depth)
+static bool print_dict(JRun *r, Buf *out, const JDict *d, int depth)
 {
     buf_char(out, '{');
     for (int i = 0; i < d->n; i++) {
         if (i) buf_add(out, ", ", 2);
-        if (!jvalue_print(out, d->p[i].key, true, depth + 1)) return false;
+        if (!jvalue_print(r, out, d->p[i].key, true, depth + 1)) return false;
         buf_add(out, ": ", 2);
-        if (!jvalue_print(out, d->p[i].value, true, depth + 1)) return false;
+        if (!jvalue_print(r, out, d->p[i].value, true, depth + 1)) return false;
     }
     buf_char(out, '}');
     return true;
 }
 
-bool jvalue_print(Buf *out, const JValue *v, bool repr, int depth)
+bool jvalue_print(JRun *r, Buf *out, const JValue *v, bool repr, int depth)
 {
     char text[40];
-    if (depth > PRINT_DEPTH) return false;
+    if (depth > PRINT_DEPTH) return jeval_fail(r, "a value is nested too deeply to print") != NULL;
+    if (out->n > r->out_max) return jeval_fail(r, "a text is over %zu bytes", r->out_max) != NULL;
+    if (!jeval_spend(r, 1)) return false;
     switch (v->kind) {
     case JV_UNDEFINED:
         if (repr) buf_str(out, STR("Undefined"));
@@ -333,11 +351,11 @@ bool jvalue_print(Buf *out, const JValue *v, bool repr, int depth)
             buf_str(out, v->u.s);
         return true;
     case JV_LIST:
-    case JV_TUPLE: return print_items(out, v, depth);
-    case JV_DICT: return print_dict(out, v->u.dict, depth);
+    case JV_TUPLE: return print_items(r, out, v, depth);
+    case JV_DICT: return print_dict(r, out, v->u.dict, depth);
     case JV_NAMESPACE:
         buf_str(out, STR("<Namespace "));
-        if (!print_dict(out, v->u.dict, depth)) return false;
+        if (!print_dict(r, out, v->u.dict, depth)) return false;
         buf_char(out, '>');
         return true;
     case JV_GENERATOR:
@@ -353,10 +371,17 @@ Str jvalue_text(JRun *r, const JValue *v)
 {
     if (v->kind == JV_STR) return v->u.s;
     Buf b = { 0 };
-    if (!jvalue_print(&b, v, false, 0)) jeval_fail(r, "a value is nested too deeply to print");
+    jvalue_print(r, &b, v, false, 0);
     Str s = arena_str(r->arena, buf_view(&b));
     buf_free(&b);
     return s;
+}
+
+bool jvalue_fits(JRun *r, Buf *b)
+{
+    if (b->n <= r->out_max) return true;
+    buf_free(b);
+    return jeval_fail(r, "a text is over %zu bytes", r->out_max) != NULL;
 }
 
 JValue *jvalue_take(JRun *r, Buf *b)
@@ -382,6 +407,7 @@ JValue *jvalue_escaped(JRun *r, JValue *v)
     static const char *const to[] = { "&amp;", "&lt;", "&gt;", "&#34;", "&#39;" };
     if (v->kind == JV_STR && v->markup) return v;
     Str s = jvalue_text(r, v);
+    if (!jeval_spend(r, s.n / 8)) return v; /* the rendering has failed */
     Buf b = { 0 };
     for (size_t i = 0; i < s.n; i++) {
         const char *hit = s.p[i] ? strchr(marks, s.p[i]) : NULL;

@@ -63,6 +63,8 @@ static const Case cases[] = {
     { "{{ '<a>' | e }} {{ [1,2,3,4] | batch(2) | list }} {{ [1,1,2] | unique | list }} {{ [1,2] | sum }} {{ [2,1] | min }}", "&lt;a&gt; [[1, 2], [3, 4]] [1, 2] 3 1" },
     { "{{ '<' | safe + '<' }}{{ '<' | e ~ '<' }}", "<&lt;&lt;<" },
     { "{{ strftime_now('%Y-%m-%d %d %b') }}", "2026-03-05 05 Mar" },
+    { "{{ (0 - 9223372036854775807 - 1) % 9223372036854775807 }} {{ 9223372036854775807 % (0 - 5) }} {{ -7 % 3 }} {{ 7 % -3 }}", "9223372036854775806 -3 2 -2" },
+    { "{{ (0 - 9223372036854775807 - 1) | abs }}", NULL }, { "{{ '%d' % 1e300 }}", NULL }, { "{{ {(1, 2): 'x', (2, 1): 'y'}[(2, 1)] }} {{ [(1,), (1,), (2,)] | unique | list }}", "y [(1,), (2,)]" }, { "{{ [[1], [1]] | unique | list }}", NULL },
     { "{%- set a, b = 1, 2 -%} {{ a }}{{ b }}", "12" }, { "{{ {'a': 1}.items() | list }}", "[('a', 1)]" }, { "{{ 5 if false }}|", "|" },
 };
 /* clang-format on */
@@ -125,6 +127,51 @@ static void test_limits(void **state)
     in.messages_json = STR("[]");
     assert_int_equal(render(deep.p, &in, &out, &err), E_INVALID);
     buf_free(&deep);
+    buf_free(&out);
+}
+
+/* Values that are small to keep and endless to walk through, and texts that a few words make huge: refused at once. */
+static void test_endless(void **state)
+{
+    (void)state;
+#define TWICE(what)                                                                                                    \
+    "{% set n = namespace(a=[1], b=[1], s='x') %}{% for i in range(70) %}{% set n.a = " what                           \
+    " %}{% set n.b = [n.b, n.b] %}{% endfor %}"
+#define DEEP                                                                                                           \
+    "{% set n = namespace(a=[1], b=[1]) %}{% for i in range(100000) %}{% set n.a = [n.a] %}{% set n.b = [n.b] %}{% "   \
+    "endfor %}"
+#define MEGABYTE "{% set s = 'abcdefgh' * 100000 %}"
+    static const char *const sources[] = {
+        TWICE("[n.a, n.a]") "{{ n.a == n.b }}",
+        TWICE("[n.a, n.a]") "{{ n.a }}",
+        TWICE("[n.a, n.a]") "{{ n.a < n.b }}",
+        TWICE("[n.a, n.a]") "{{ n.a in [n.b] }}",
+        TWICE("(n.a, n.a)") "{% set t = (n.a, (n.a, n.a)) %}{{ [((n.a, n.a), n.a), t, (t, t)] | unique | list }}",
+        TWICE("(n.a, n.a)") "{{ '%r' % [n.a] }}",
+        TWICE("(n.a, n.a)") "{% set t = (n.a, n.a) %}{% set d = {t: 1, (t, t): 2, ((t, t), t): 3} %}{{ d }}",
+        TWICE("{'a': n.a, 'b': n.a}") "{{ n.a | tojson }}",
+        DEEP "{{ n.a == n.b }}",
+        DEEP "{{ n.a < n.b }}",
+        DEEP "{{ n.a }}",
+        MEGABYTE "{{ s.replace('', s) }}",
+        MEGABYTE "{{ s.replace('a', s) }}",
+        MEGABYTE "{{ s.join([s] * 1000) }}",
+        MEGABYTE "{{ ([s] * 1000) | join }}",
+        MEGABYTE "{{ ('x\n' * 10000) | indent(s) }}",
+        MEGABYTE "{{ ('{0}' * 10000).format(s) }}",
+        MEGABYTE "{{ ('%s' * 1000) % ((s,) * 1000) }}",
+        MEGABYTE "{{ s.rsplit(s ~ 'x') }}",
+        MEGABYTE "{{ s.strip(s) }}",
+    };
+    RenderInput in = { .messages_json = STR("[]") };
+    Buf out = { 0 };
+    for (size_t i = 0; i < COUNT(sources); i++) {
+        Err err = { 0 };
+        int64_t start = clock_ns();
+        Status status = render(sources[i], &in, &out, &err);
+        double s = (double)(clock_ns() - start) / 1e9;
+        if (status == OK || !err.text[0] || s > 20) fail_msg("%s: %.1f s, \"%s\"", sources[i], s, err.text);
+    }
     buf_free(&out);
 }
 
@@ -271,8 +318,8 @@ static void test_corpus(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases), cmocka_unit_test(test_limits),
-                                        cmocka_unit_test(test_continue), cmocka_unit_test(test_prepare),
-                                        cmocka_unit_test(test_corpus) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases),   cmocka_unit_test(test_limits),
+                                        cmocka_unit_test(test_endless), cmocka_unit_test(test_continue),
+                                        cmocka_unit_test(test_prepare), cmocka_unit_test(test_corpus) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
