@@ -10,23 +10,35 @@
  * `n_asleep` tells the owner whether anybody has to be woken; it is raised before the last look at `region` and read after
  * changing that, both sequentially consistent, so one of the two sees the other.
  *
- * Waiting inside a region (barrier, end of the region) never sleeps: somebody is working. It spins for SPIN_BUSY_NS and
- * then gives the core away between looks, so that more threads than cores, or a busy neighbour, only cost time.
+ * Waiting inside a region (barrier, end of the region) does not sleep: somebody is working, and waking costs more than most
+ * waits. It spins for SPIN_BUSY_NS and then gives the core away between looks, so that more threads than cores only cost time.
+ *
+ * A foreign program that keeps one core busy gets half of it, in slices of 3 ms. When its slice begins, the worker on that core is
+ * nearly always inside a region, and all others would wait the slice through: half the speed of the whole pool. So whoever
+ * waits looks whether the awaited thread runs at all (its own clock moves). If not, an owner pulls the helper: it may run on the
+ * owner's core only, where the owner goes to sleep for the few microseconds that the helper needs to finish; then it is
+ * sent to the other cores, and until it gets time there, regions run without it. A helper that waits for a stopped owner
+ * gives it its own core and goes to the others itself. When the pool is idle, helpers may run anywhere again. The owner may
+ * always run anywhere but for that moment.
  *
  * Threads: pool_run, pool_rest and pool_free belong to the owner; the rest is for any worker of a region. */
 #include "base/workers.h"
 
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { CACHE_LINE = 64, LOOKS_PER_CLOCK = 64 };
 static const uint64_t CLOSED = 1u << 31, INSIDE = CLOSED - 1;
 static const int64_t SPIN_IDLE_NS = 300 * 1000; /* between regions, before sleeping */
 static const int64_t SPIN_BUSY_NS = 20 * 1000;  /* inside a region, before yielding */
+static const int64_t STUCK_NS = 20 * 1000;      /* without running: the system has something else on that core */
 
 #if defined(__x86_64__) || defined(__i386__)
 static inline void relax(void)
@@ -45,6 +57,17 @@ static inline void relax(void)
 #endif
 
 /* ---- threads ---- */
+
+/* Sleeps unless *word is no longer `seen`; may return early. */
+static void futex_wait(atomic_uint *word, unsigned seen)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+}
+
+static void futex_wake(atomic_uint *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
 
 /* Helpers take no signals: those are for the thread that reads them. False: the system has no thread to give. */
 static bool start(pthread_t *out, const char *name, void *(*body)(void *), void *arg)
@@ -72,9 +95,19 @@ typedef struct {
     alignas(CACHE_LINE) atomic_int next;
 } Counter;
 
+/* One of the pool's threads, as the others see it. */
 typedef struct {
+    atomic_int tid;     /* 0: not known yet */
+    atomic_int clock;   /* clockid_t of the time that it ran */
+    atomic_bool inside; /* a region */
+} Runner;
+
+typedef struct {
+    alignas(CACHE_LINE) Runner runner;
     Pool *pool;
     int index;
+    atomic_bool pulled;   /* to the owner's core: it sleeps when it has done its part */
+    atomic_bool kept_off; /* a core that it may use when the pool is idle */
 } Helper;
 
 struct Pool {
@@ -82,43 +115,140 @@ struct Pool {
     void (*fn)(void *arg, int worker, int n_workers); /* published by region */
     void *arg;
     atomic_bool resting, stopping;
-    alignas(CACHE_LINE) atomic_int n_done; /* helpers that finished this region */
+    alignas(CACHE_LINE) atomic_uint n_done; /* helpers that finished this region */
+    atomic_bool owner_sleeps;               /* until n_done changes */
+    alignas(CACHE_LINE) Runner owner;
+    pthread_t owner_thread; /* whose tid that is */
     alignas(CACHE_LINE) atomic_int n_arrived;
     alignas(CACHE_LINE) atomic_uint phase; /* barriers passed */
     Counter counters[POOL_COUNTERS];
     alignas(CACHE_LINE) atomic_int n_asleep;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    int n;              /* workers, the owner counted */
+    int n;                /* workers, the owner counted */
+    cpu_set_t cores;      /* that this process may use */
+    bool can_pull;        /* this system lets us see and move threads, and there are cores to choose from */
+    atomic_ulong n_pulls; /* of helpers and owner */
+    atomic_bool moving_owner;
     bool crowded;       /* more workers than cores: spinning would only keep the others from running */
     pthread_t *threads; /* [n - 1] */
     Helper *helpers;    /* [n - 1] */
     Arena *arena;       /* holds all of this, on cache lines of its own */
 };
 
-/* One look's worth of waiting. Returns false once budget_ns have passed since the first look. */
-static bool spin(uint32_t *looks, int64_t *since, int64_t budget_ns)
+/* A wait in progress: all zero at first. */
+typedef struct {
+    uint32_t looks;
+    int64_t since, now;     /* of the first and the last look at the clock; 0: none yet */
+    const Runner *watched;  /* is it running? */
+    int64_t ran, ran_since; /* its own time at ran_since */
+} Wait;
+
+/* One look's worth of waiting. Returns false once budget_ns have passed since the first look at the clock. */
+static bool spin(Wait *w, int64_t budget_ns)
 {
     relax();
-    if (++*looks % LOOKS_PER_CLOCK) return true;
-    int64_t now = clock_ns();
-    if (!*since) *since = now;
-    return now - *since < budget_ns;
+    if (++w->looks % LOOKS_PER_CLOCK) return true;
+    w->now = clock_ns();
+    if (!w->since) w->since = w->now;
+    return w->now - w->since < budget_ns;
 }
 
 /* Waits inside a region until *word is no longer `old`. */
 static void wait_change(const Pool *p, atomic_uint *word, unsigned old)
 {
-    uint32_t looks = 0;
-    int64_t since = 0;
+    Wait w = { 0 };
     bool spinning = !p->crowded;
     while (atomic_load_explicit(word, memory_order_acquire) == old) {
         if (spinning)
-            spinning = spin(&looks, &since, SPIN_BUSY_NS);
+            spinning = spin(&w, SPIN_BUSY_NS);
         else
             sched_yield();
     }
 }
+
+/* ---- who runs where: see the head of this file ---- */
+
+static void runner_init(Runner *r)
+{
+    clockid_t clock;
+    int tid = pthread_getcpuclockid(pthread_self(), &clock) == 0 ? (int)syscall(SYS_gettid) : 0;
+    atomic_store_explicit(&r->clock, clock, memory_order_relaxed);
+    atomic_store_explicit(&r->tid, tid, memory_order_release);
+}
+
+/* Nanoseconds that it ran so far. */
+static int64_t ran_ns(const Runner *r)
+{
+    struct timespec t;
+    if (clock_gettime(atomic_load_explicit(&r->clock, memory_order_relaxed), &t) != 0) return 0;
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* It is inside a region and has not run at all for STUCK_NS. Called again and again while waiting; looks at the clocks only
+ * when spin() has. */
+static bool is_stopped(Wait *w, const Runner *r)
+{
+    if (!atomic_load_explicit(&r->inside, memory_order_relaxed) ||
+        !atomic_load_explicit(&r->tid, memory_order_acquire)) {
+        w->watched = NULL;
+        return false;
+    }
+    if (w->watched == r && w->now - w->ran_since < STUCK_NS) return false;
+    int64_t ran = ran_ns(r);
+    bool stopped = w->watched == r && ran == w->ran;
+    w->watched = r;
+    w->ran = ran;
+    w->ran_since = w->now;
+    return stopped;
+}
+
+/* Lets the thread (0: this one) run on this core only, or on all the others. */
+static bool move(const Pool *p, int tid, int core, bool here)
+{
+    cpu_set_t set = p->cores;
+    if (here) {
+        CPU_ZERO(&set);
+        CPU_SET((size_t)core, &set);
+    } else {
+        CPU_CLR((size_t)core, &set);
+    }
+    return sched_setaffinity(tid, sizeof set, &set) == 0;
+}
+
+/* For a helper: gives this core to the owner and leaves it. */
+static void make_way(Helper *h)
+{
+    Pool *p = h->pool;
+    int core = sched_getcpu(), tid = atomic_load_explicit(&p->owner.tid, memory_order_relaxed);
+    if (atomic_exchange_explicit(&p->moving_owner, true, memory_order_acq_rel)) return; /* another helper does */
+    if (core >= 0 && core < CPU_SETSIZE && move(p, tid, core, true)) {
+        move(p, 0, core, false); /* goes on when that core has time */
+        sched_setaffinity(tid, sizeof p->cores, &p->cores);
+        atomic_store_explicit(&h->kept_off, true, memory_order_relaxed);
+        atomic_fetch_add_explicit(&p->n_pulls, 1, memory_order_relaxed);
+    }
+    atomic_store_explicit(&p->moving_owner, false, memory_order_release);
+}
+
+/* For the owner: lets the helper finish here, sleeping, then sends it to the other cores. */
+static void pull(Pool *p, Helper *h, unsigned done)
+{
+    int core = sched_getcpu(), tid = atomic_load_explicit(&h->runner.tid, memory_order_relaxed);
+    if (core < 0 || core >= CPU_SETSIZE) return;
+    atomic_store_explicit(&h->pulled, true, memory_order_relaxed);
+    if (move(p, tid, core, true)) {
+        atomic_store(&p->owner_sleeps, true);
+        if (atomic_load(&p->n_done) == done) futex_wait(&p->n_done, done);
+        atomic_store_explicit(&p->owner_sleeps, false, memory_order_relaxed);
+        move(p, tid, core, false);
+        atomic_store_explicit(&h->kept_off, true, memory_order_relaxed);
+        atomic_fetch_add_explicit(&p->n_pulls, 1, memory_order_relaxed);
+    }
+    atomic_store_explicit(&h->pulled, false, memory_order_relaxed);
+}
+
+/* ---- helpers ---- */
 
 static unsigned region_number(uint64_t region)
 {
@@ -137,20 +267,24 @@ static void sleep_until_work(Pool *p, unsigned seen)
 }
 
 /* Waits for a region that is not `seen`; 0: the pool ends. */
-static uint64_t next_region(Pool *p, unsigned seen)
+static uint64_t next_region(Helper *h, unsigned seen)
 {
-    uint32_t looks = 0;
-    int64_t since = 0;
+    Pool *p = h->pool;
+    Wait w = { 0 };
     for (;;) {
         uint64_t region = atomic_load_explicit(&p->region, memory_order_acquire);
         if (region_number(region) != seen) return region;
         if (atomic_load_explicit(&p->stopping, memory_order_relaxed)) return 0;
-        bool rest = p->crowded || atomic_load_explicit(&p->resting, memory_order_relaxed);
-        if (rest || !spin(&looks, &since, SPIN_IDLE_NS)) {
-            sleep_until_work(p, seen);
-            looks = 0;
-            since = 0;
+        bool rest = p->crowded || atomic_load_explicit(&p->resting, memory_order_relaxed) ||
+                    atomic_load_explicit(&h->pulled, memory_order_relaxed);
+        if (!rest && spin(&w, SPIN_IDLE_NS)) {
+            if (p->can_pull && w.now - w.since > SPIN_BUSY_NS && is_stopped(&w, &p->owner)) make_way(h);
+            continue;
         }
+        if (!rest && atomic_exchange_explicit(&h->kept_off, false, memory_order_relaxed))
+            sched_setaffinity(0, sizeof p->cores, &p->cores);
+        sleep_until_work(p, seen);
+        w = (Wait){ 0 };
     }
 }
 
@@ -172,11 +306,15 @@ static void *helper_main(void *arg)
     Helper *h = arg;
     Pool *p = h->pool;
     unsigned seen = 0;
-    for (uint64_t region; (region = next_region(p, seen));) {
+    runner_init(&h->runner);
+    for (uint64_t region; (region = next_region(h, seen));) {
         seen = region_number(region);
         if (!go_in(p, region)) continue;
+        atomic_store_explicit(&h->runner.inside, true, memory_order_relaxed);
         p->fn(p->arg, h->index, p->n);
-        atomic_fetch_add_explicit(&p->n_done, 1, memory_order_release);
+        atomic_store_explicit(&h->runner.inside, false, memory_order_relaxed);
+        atomic_fetch_add(&p->n_done, 1);
+        if (atomic_load(&p->owner_sleeps)) futex_wake(&p->n_done);
     }
     return NULL;
 }
@@ -200,8 +338,9 @@ Pool *pool_new(int n_threads)
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
     p->crowded = n_threads > workers_cores();
+    p->can_pull = !p->crowded && sched_getaffinity(0, sizeof p->cores, &p->cores) == 0;
     for (int i = 0; i < n_threads - 1; i++) {
-        p->helpers[i] = (Helper){ p, i + 1 };
+        p->helpers[i] = (Helper){ .pool = p, .index = i + 1 };
         if (!start(&p->threads[i], "radish-pool", helper_main, &p->helpers[i])) break; /* fewer workers, same results */
         p->n++;
     }
@@ -235,6 +374,12 @@ static void open_region(Pool *p, void (*fn)(void *arg, int worker, int n_workers
         p->fn = fn;
         p->arg = arg;
         atomic_store_explicit(&p->resting, false, memory_order_relaxed);
+        if (!atomic_load_explicit(&p->owner.tid, memory_order_relaxed) ||
+            !pthread_equal(p->owner_thread, pthread_self())) {
+            p->owner_thread = pthread_self();
+            runner_init(&p->owner);
+        }
+        atomic_store_explicit(&p->owner.inside, true, memory_order_relaxed);
         atomic_store_explicit(&p->n_done, 0, memory_order_relaxed);
         unsigned number = region_number(atomic_load_explicit(&p->region, memory_order_relaxed)) + 1;
         atomic_store(&p->region, (uint64_t)(number ? number : 1) << 32);
@@ -243,14 +388,25 @@ static void open_region(Pool *p, void (*fn)(void *arg, int worker, int n_workers
     fn(arg, 0, p->n);
 }
 
-static void wait_done(Pool *p, int n)
+/* A helper that stopped inside this region; NULL: the first one that we wait for runs. */
+static Helper *find_stopped(Pool *p, Wait *w)
 {
-    uint32_t looks = 0;
-    int64_t since = 0;
-    bool spinning = !p->crowded;
-    while (atomic_load_explicit(&p->n_done, memory_order_acquire) < n) {
-        if (spinning)
-            spinning = spin(&looks, &since, SPIN_BUSY_NS);
+    for (int i = 0; p->can_pull && i < p->n - 1; i++) {
+        Helper *h = &p->helpers[i];
+        if (!atomic_load_explicit(&h->runner.inside, memory_order_relaxed)) continue;
+        return is_stopped(w, &h->runner) ? h : NULL;
+    }
+    return NULL;
+}
+
+static void wait_done(Pool *p, unsigned n)
+{
+    Wait w = { 0 };
+    for (unsigned done; (done = atomic_load_explicit(&p->n_done, memory_order_acquire)) < n;) {
+        if (!p->crowded && spin(&w, SPIN_BUSY_NS)) continue;
+        Helper *stopped = find_stopped(p, &w);
+        if (stopped)
+            pull(p, stopped, done);
         else
             sched_yield();
     }
@@ -259,13 +415,20 @@ static void wait_done(Pool *p, int n)
 void pool_run(Pool *p, void (*fn)(void *arg, int worker, int n_workers), void *arg)
 {
     open_region(p, fn, arg);
-    wait_done(p, p->n - 1);
+    wait_done(p, (unsigned)p->n - 1);
+    atomic_store_explicit(&p->owner.inside, false, memory_order_relaxed);
 }
 
 void pool_share(Pool *p, void (*fn)(void *arg, int worker, int n_workers), void *arg)
 {
     open_region(p, fn, arg);
-    if (p->n > 1) wait_done(p, (int)(atomic_fetch_or(&p->region, CLOSED) & INSIDE));
+    if (p->n > 1) wait_done(p, (unsigned)(atomic_fetch_or(&p->region, CLOSED) & INSIDE));
+    atomic_store_explicit(&p->owner.inside, false, memory_order_relaxed);
+}
+
+uint64_t pool_pulls(const Pool *p)
+{
+    return atomic_load_explicit(&p->n_pulls, memory_order_relaxed);
 }
 
 void pool_barrier(Pool *p)

@@ -20,6 +20,8 @@ void pool_run(Pool *p, void (*fn)(void *arg, int worker, int n_workers), void *a
 /* The same for regions that hand out all their work by pool_next: a helper that comes when none is left may not be called
  * at all, so nobody waits for a thread that the system is not running. No barriers inside. */
 void pool_share(Pool *p, void (*fn)(void *arg, int worker, int n_workers), void *arg);
+/* How often a helper that the system did not let run was given the owner's core. */
+uint64_t pool_pulls(const Pool *p);
 /* Inside a region: all workers wait for each other (about 35 ns on two idle cores). */
 void pool_barrier(Pool *p);
 /* Inside a region: hands out [0, n) in chunks; returns false when none is left. Counters start a region at zero; call pool_next_reset

@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 /* clang-format on */
 
@@ -193,6 +194,113 @@ static void free_without_a_region(void **state)
     pool_free(NULL);
 }
 
+/* ---- a foreign loop on one core ---- */
+
+enum { ITEMS = 64, SPINS = 400, REGION_MS = 250 };
+
+typedef struct {
+    Pool *pool;
+    bool even; /* equal parts instead of pool_next */
+    uint64_t sums[MAX_WORKERS];
+} Work;
+
+static void work_item(Work *w, int worker)
+{
+    uint64_t x = (uint64_t)worker + 1;
+    for (int i = 0; i < SPINS; i++) x = x * 6364136223846793005u + 1442695040888963407u;
+    w->sums[worker] += x | 1;
+}
+
+static void work(void *arg, int worker, int n_workers)
+{
+    Work *w = arg;
+    int begin, end;
+    if (w->even) {
+        for (int i = ITEMS * worker / n_workers; i < ITEMS * (worker + 1) / n_workers; i++) work_item(w, worker);
+        return;
+    }
+    while (pool_next(w->pool, 0, ITEMS, 1, &begin, &end)) work_item(w, worker);
+}
+
+typedef struct {
+    int core;
+    atomic_bool stop;
+} Foreign;
+
+static void *foreign_loop(void *arg)
+{
+    Foreign *f = arg;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)f->core, &one);
+    sched_setaffinity(0, sizeof one, &one);
+    while (!atomic_load_explicit(&f->stop, memory_order_relaxed)) continue;
+    return NULL;
+}
+
+/* The last core that we may use. */
+static int last_core(void)
+{
+    cpu_set_t set;
+    int core = 0;
+    assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
+    for (int i = 0; i < CPU_SETSIZE; i++) core = CPU_ISSET((size_t)i, &set) ? i : core;
+    return core;
+}
+
+/* Regions of 64 items done in REGION_MS. */
+static int regions_done(Work *w)
+{
+    int n = 0;
+    for (int64_t end = clock_ns() + REGION_MS * 1000000LL; clock_ns() < end; n++) {
+        if (w->even)
+            pool_run(w->pool, work, w);
+        else
+            pool_share(w->pool, work, w);
+    }
+    return n;
+}
+
+/* Two foreign loops on one core: sooner or later they stop a helper inside a region. */
+static void stopped_helpers_are_pulled(void **state)
+{
+    (void)state;
+    if (workers_cores() < 2) skip();
+    Work w = { .pool = pool_new(workers_cores() < MAX_WORKERS ? workers_cores() : MAX_WORKERS) };
+    Foreign f[2] = { { .core = last_core() }, { .core = last_core() } };
+    pthread_t t[2];
+    for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&t[i], NULL, foreign_loop, &f[i]), 0);
+    for (int i = 0; i < 60 && !pool_pulls(w.pool); i++) assert_true(regions_done(&w) > 0);
+    if (workers_cores() <= 4) assert_true(pool_pulls(w.pool) > 0); /* with many, nobody need use that core */
+    for (int i = 0; i < 2; i++) atomic_store(&f[i].stop, true);
+    for (int i = 0; i < 2; i++) pthread_join(t[i], NULL);
+    Cover c = { .pool = w.pool };
+    pool_share(w.pool, share_chunks, &c);
+    for (int i = 0; i < N_ITEMS; i++) assert_int_equal(c.hits[0][i], 1);
+    pool_free(w.pool);
+}
+
+/* RADISH_BENCH=1: regions of work handed out or cut into equal parts, alone and beside a foreign loop on one core. */
+static int bench(void)
+{
+    Work w = { .pool = pool_new(workers_cores() < MAX_WORKERS ? workers_cores() : MAX_WORKERS) };
+    for (int round = 0; round < 6; round++) {
+        w.even = round % 2;
+        int alone = regions_done(&w);
+        Foreign f = { .core = last_core() };
+        pthread_t t;
+        if (pthread_create(&t, NULL, foreign_loop, &f) != 0) return 1;
+        int beside = regions_done(&w);
+        atomic_store(&f.stop, true);
+        pthread_join(t, NULL);
+        printf("%s: %d regions alone, %d beside a loop: %.2f; %llu pulls so far\n",
+               w.even ? "equal parts" : "handed out ", alone, beside, (double)beside / alone,
+               (unsigned long long)pool_pulls(w.pool));
+    }
+    pool_free(w.pool);
+    return 0;
+}
+
 /* ---- Tasks ---- */
 
 static void add_one(void *arg)
@@ -256,12 +364,19 @@ static void cores_at_least_one(void **state)
 
 int main(void)
 {
+    if (getenv("RADISH_BENCH")) return bench();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_worker_once),           cmocka_unit_test(barrier_orders_writes),
-        cmocka_unit_test(chunks_cover_once),          cmocka_unit_test(shared_regions_cover_once),
-        cmocka_unit_test(region_allocates_nothing),   cmocka_unit_test(idle_pool_sleeps),
-        cmocka_unit_test(free_without_a_region),      cmocka_unit_test(tasks_all_run),
-        cmocka_unit_test(tasks_keep_order_and_limit), cmocka_unit_test(cores_at_least_one),
+        cmocka_unit_test(each_worker_once),
+        cmocka_unit_test(barrier_orders_writes),
+        cmocka_unit_test(chunks_cover_once),
+        cmocka_unit_test(shared_regions_cover_once),
+        cmocka_unit_test(region_allocates_nothing),
+        cmocka_unit_test(idle_pool_sleeps),
+        cmocka_unit_test(stopped_helpers_are_pulled),
+        cmocka_unit_test(free_without_a_region),
+        cmocka_unit_test(tasks_all_run),
+        cmocka_unit_test(tasks_keep_order_and_limit),
+        cmocka_unit_test(cores_at_least_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
