@@ -16,7 +16,7 @@ extern "C" {
 
 typedef void *Stream;
 
-/* ---- pointwise.cu ---- */
+/* ---- pointwise.cu, heads.cu ---- */
 
 /* out[r] = table[token[r]] * scale; a token of -1 - i is drawn[i]. */
 void launch_embed(Stream s, void *out, int out_stride, const void *table, const int32_t *token, const int32_t *drawn,

@@ -1,9 +1,9 @@
-/* pointwise.cu - everything between the matrix products that touches each number once or twice.
+/* pointwise.cu - what stands between the matrix products and touches each number once or twice (heads.cu has the rest).
  *
- * All are bound by bytes moved: 16 bytes a thread and access, a row's numbers in registers between the sum and its use.
+ * All are bound by bytes moved: 16 bytes a thread and access, a row's numbers in registers between the sum and its use,
+ * several loads under way before the first is used, and no division to find a row: a block knows its own.
  * Sums and products are f32, results are rounded to bf16 once. Rows are wholly independent.
  *   norm   out = x / sqrt(mean(x^2) + eps) * (w + w_bias), with x += add first where there is one
- *   heads  the same for each q and k head, then rope, then k and v into their pages: one warp a head
  *   glu    out = act(gate) * up */
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.h"
@@ -53,72 +53,79 @@ void launch_gather(Stream s, void *out, int out_stride, const void *in, int in_s
 
 /* ---- norms ---- */
 
-/* A block a row; a thread holds V vectors of 8. */
-template <int V> static __global__ void norm_kernel(const __grid_constant__ NormArgs a)
+enum { SMS = 132, ROWS_FEW = 2 * SMS };
+
+/* A block takes every gridDim.x-th row; a thread holds V vectors of 8, and the weights of its columns where they fit the
+ * registers. The next row is under way while this one's sum goes round the block. */
+template <int V> static __global__ void __launch_bounds__(1024) norm_kernel(const __grid_constant__ NormArgs a)
 {
-    chain_wait();
+    constexpr bool KEEP = V <= 2;
     __shared__ float part[WARP];
-    uint4 *x = (uint4 *)((bf16 *)a.x + (size_t)blockIdx.x * a.x_stride);
-    const uint4 *add = (const uint4 *)((const bf16 *)a.add + (size_t)blockIdx.x * a.add_stride);
-    uint4 *out = (uint4 *)((bf16 *)a.out + (size_t)blockIdx.x * a.out_stride);
-    float f[V][8], sum = 0.f;
-    int n = a.cols / 8;
+    uint4 x[V], more[V];
+    float w[KEEP ? V : 1][8];
+    int n = a.cols / 8, step = gridDim.x;
+    auto weights = [&](int i, float *g) {
+        float4 w0 = ((const float4 *)a.w)[2 * i], w1 = ((const float4 *)a.w)[2 * i + 1];
+        float b = a.w_bias;
+        g[0] = w0.x + b, g[1] = w0.y + b, g[2] = w0.z + b, g[3] = w0.w + b;
+        g[4] = w1.x + b, g[5] = w1.y + b, g[6] = w1.z + b, g[7] = w1.w + b;
+    };
+    auto load = [&](int row) {
 #pragma unroll
-    for (int v = 0; v < V; v++) {
-        int i = threadIdx.x + v * blockDim.x;
-        if (i >= n) continue;
-        unpack8(x[i], f[v]);
-        if (a.add) {
-            float g[8];
-            unpack8(add[i], g);
-#pragma unroll
-            for (int k = 0; k < 8; k++) f[v][k] += g[k];
-            uint4 rounded = pack8(f[v]);
-            x[i] = rounded;
-            unpack8(rounded, f[v]);
+        for (int v = 0; v < V; v++) {
+            int i = threadIdx.x + v * blockDim.x;
+            if (i >= n || row >= a.rows) continue;
+            x[v] = ((const uint4 *)((const bf16 *)a.x + (size_t)row * a.x_stride))[i];
+            if (a.add) more[v] = ((const uint4 *)((const bf16 *)a.add + (size_t)row * a.add_stride))[i];
         }
+    };
 #pragma unroll
-        for (int k = 0; k < 8; k++) sum += f[v][k] * f[v][k];
-    }
-    float scale = rsqrtf(block_sum(sum, part) / a.cols + a.eps);
+    for (int v = 0; v < V && KEEP; v++)
+        if (threadIdx.x + v * blockDim.x < n) weights(threadIdx.x + v * blockDim.x, w[v]);
+    chain_wait();
+    load(blockIdx.x);
+    for (int row = blockIdx.x; row < a.rows; row += step) {
+        float f[V][8], sum = 0.f;
 #pragma unroll
-    for (int v = 0; v < V; v++) {
-        int i = threadIdx.x + v * blockDim.x;
-        if (i >= n) continue;
-        const float4 *w = (const float4 *)a.w + 2 * i;
-        float4 w0 = w[0], w1 = w[1];
-        float b = a.w_bias, g[8] = { w0.x + b, w0.y + b, w0.z + b, w0.w + b, w1.x + b, w1.y + b, w1.z + b, w1.w + b };
+        for (int v = 0; v < V; v++) {
+            int i = threadIdx.x + v * blockDim.x;
+            if (i >= n) continue;
+            unpack8(x[v], f[v]);
+            if (a.add) {
+                float g[8];
+                unpack8(more[v], g);
 #pragma unroll
-        for (int k = 0; k < 8; k++) g[k] *= f[v][k] * scale;
-        out[i] = pack8(g);
+                for (int k = 0; k < 8; k++) f[v][k] += g[k];
+                uint4 rounded = pack8(f[v]);
+                ((uint4 *)((bf16 *)a.x + (size_t)row * a.x_stride))[i] = rounded;
+                unpack8(rounded, f[v]);
+            }
+#pragma unroll
+            for (int k = 0; k < 8; k++) sum += f[v][k] * f[v][k];
+        }
+        load(row + step);
+        float scale = rsqrtf(block_sum(sum, part) / a.cols + a.eps);
+#pragma unroll
+        for (int v = 0; v < V; v++) {
+            int i = threadIdx.x + v * blockDim.x;
+            if (i >= n) continue;
+            if (!KEEP) weights(i, w[0]);
+#pragma unroll
+            for (int k = 0; k < 8; k++) f[v][k] *= scale * w[KEEP ? v : 0][k];
+            ((uint4 *)((bf16 *)a.out + (size_t)row * a.out_stride))[i] = pack8(f[v]);
+        }
     }
 }
 
 void launch_norm(Stream s, const NormArgs *a)
 {
     int per_row = a->cols / 8, v = per_row <= 128 ? 1 : per_row <= 1024 ? 2 : 4;
-    int threads = ((per_row + v - 1) / v + WARP - 1) / WARP * WARP;
+    int threads = ((per_row + v - 1) / v + WARP - 1) / WARP * WARP, most = SMS * (1024 / threads > 0 ? 1024 / threads : 1);
+    int grid = a->rows < most ? a->rows : most;
     if (a->cols % 8) launch_plain_norm(s, a);
-    else if (v == 1) CHAIN(norm_kernel<1>, a->rows, threads, 0, s, *a);
-    else if (v == 2) CHAIN(norm_kernel<2>, a->rows, threads, 0, s, *a);
-    else CHAIN(norm_kernel<4>, a->rows, threads, 0, s, *a);
-}
-
-static __global__ void head_norm_kernel(bf16 *x, int stride, int n_heads, int head_dim, const float *w, float eps, float w_bias)
-{
-    chain_wait();
-    int head = blockIdx.y * (blockDim.x / WARP) + threadIdx.x / WARP, lane = threadIdx.x % WARP;
-    if (head >= n_heads) return;
-    bf16 *h = x + (size_t)blockIdx.x * stride + head * head_dim;
-    float sum = 0.f;
-    for (int i = lane; i < head_dim; i += WARP) sum += __bfloat162float(h[i]) * __bfloat162float(h[i]);
-    float scale = rsqrtf(warp_sum(sum) / head_dim + eps);
-    for (int i = lane; i < head_dim; i += WARP) h[i] = __float2bfloat16(__bfloat162float(h[i]) * scale * (w[i] + w_bias));
-}
-
-void launch_head_norm(Stream s, void *x, int stride, int rows, int n_heads, int head_dim, const float *w, float eps, float w_bias)
-{
-    CHAIN(head_norm_kernel, dim3(rows, (n_heads + 3) / 4), 4 * WARP, 0, s, (bf16 *)x, stride, n_heads, head_dim, w, eps, w_bias);
+    else if (v == 1) CHAIN(norm_kernel<1>, grid, threads, 0, s, *a);
+    else if (v == 2) CHAIN(norm_kernel<2>, grid, threads, 0, s, *a);
+    else CHAIN(norm_kernel<4>, grid, threads, 0, s, *a);
 }
 
 /* ---- elementwise ---- */
@@ -154,35 +161,48 @@ void launch_add(Stream s, void *x, int x_stride, const void *y, int y_stride, in
 /* act: 0 SiLU, 1 GELU by tanh, 2 GELU by erf; as GluAct */
 template <int ACT> DEV float activate(float x)
 {
-    if (ACT == 0) return x / (1.f + __expf(-x));
+    if (ACT == 0) return __fdividef(x, 1.f + __expf(-x));
     if (ACT == 1) return 0.5f * x * (1.f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
     return 0.5f * x * (1.f + erff(x * 0.7071067811865476f));
 }
 
-template <int ACT> static __global__ void glu_kernel(bf16 *out, int out_stride, const bf16 *in, int in_stride, int vecs, long long n)
+enum { GLU_THREADS = 256, GLU_BATCH = 4 };
+
+/* A block takes a row, or its share of one. The gate and up numbers are read for the last time. */
+template <int ACT>
+static __global__ void __launch_bounds__(GLU_THREADS) glu_kernel(bf16 *out, int out_stride, const bf16 *in, int in_stride, int vecs)
 {
     chain_wait();
-    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < n; i += (long long)gridDim.x * blockDim.x) {
-        long long row = i / vecs, col = i % vecs;
-        const uint4 *p = (const uint4 *)(in + row * in_stride) + col;
-        float g[8], u[8];
-        unpack8(p[0], g);
-        unpack8(p[vecs], u);
+    const uint4 *gate = (const uint4 *)(in + (size_t)blockIdx.x * in_stride), *up = gate + vecs;
+    uint4 *dst = (uint4 *)(out + (size_t)blockIdx.x * out_stride);
+    int step = GLU_THREADS * gridDim.y;
+    for (int i = blockIdx.y * GLU_THREADS + threadIdx.x; i < vecs; i += GLU_BATCH * step) {
+        uint4 g[GLU_BATCH], u[GLU_BATCH];
 #pragma unroll
-        for (int k = 0; k < 8; k++) g[k] = activate<ACT>(g[k]) * u[k];
-        ((uint4 *)(out + row * out_stride))[col] = pack8(g);
+        for (int b = 0; b < GLU_BATCH; b++)
+            if (i + b * step < vecs) g[b] = __ldcs(gate + i + b * step), u[b] = __ldcs(up + i + b * step);
+#pragma unroll
+        for (int b = 0; b < GLU_BATCH; b++) {
+            if (i + b * step >= vecs) continue;
+            float x[8], y[8];
+            unpack8(g[b], x);
+            unpack8(u[b], y);
+#pragma unroll
+            for (int k = 0; k < 8; k++) x[k] = activate<ACT>(x[k]) * y[k];
+            dst[i + b * step] = pack8(x);
+        }
     }
 }
 
 void launch_glu(Stream s, void *out, int out_stride, const void *gate_up, int in_stride, int rows, int cols, int act)
 {
-    long long n = (long long)rows * (cols / 8);
-    int grid = grid_of(n, 256), vecs = cols / 8;
+    int vecs = cols / 8, most = (vecs + GLU_THREADS - 1) / GLU_THREADS, want = (2 * ROWS_FEW + rows - 1) / rows;
+    dim3 grid(rows, want < most ? want : most);
     const bf16 *in = (const bf16 *)gate_up;
     if (cols % 8) launch_plain_glu(s, out, out_stride, gate_up, in_stride, rows, cols, act);
-    else if (act == 0) CHAIN(glu_kernel<0>, grid, 256, 0, s, (bf16 *)out, out_stride, in, in_stride, vecs, n);
-    else if (act == 1) CHAIN(glu_kernel<1>, grid, 256, 0, s, (bf16 *)out, out_stride, in, in_stride, vecs, n);
-    else CHAIN(glu_kernel<2>, grid, 256, 0, s, (bf16 *)out, out_stride, in, in_stride, vecs, n);
+    else if (act == 0) CHAIN(glu_kernel<0>, grid, GLU_THREADS, 0, s, (bf16 *)out, out_stride, in, in_stride, vecs);
+    else if (act == 1) CHAIN(glu_kernel<1>, grid, GLU_THREADS, 0, s, (bf16 *)out, out_stride, in, in_stride, vecs);
+    else CHAIN(glu_kernel<2>, grid, GLU_THREADS, 0, s, (bf16 *)out, out_stride, in, in_stride, vecs);
 }
 
 DEV float capped(float x, float cap) { return cap < 0.f ? x * -cap : cap * tanhf(x / cap); }
@@ -215,110 +235,6 @@ void launch_softcap_act(Stream s, void *x, int stride, int rows, int cols, float
 {
     long long n = (long long)rows * cols;
     CHAIN(softcap_act_kernel, grid_of(n, 256), 256, 0, s, (bf16 *)x, stride, cols, n, cap);
-}
-
-/* ---- rope and the pages ---- */
-
-static __global__ void rope_table_kernel(float2 *table, const float *inv_freq, int n_freq, long long n, float mscale)
-{
-    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < n; i += (long long)gridDim.x * blockDim.x) {
-        float angle = (float)(i / n_freq) * inv_freq[i % n_freq], s, c; /* the product in f32, as models are trained */
-        sincosf(angle, &s, &c);
-        table[i] = make_float2(c * mscale, s * mscale);
-    }
-}
-
-void launch_rope_table(Stream s, float *table, const float *inv_freq, int n_freq, int max_pos, float mscale)
-{
-    long long n = (long long)max_pos * n_freq;
-    rope_table_kernel<<<grid_of(n, 256), 256, 0, (cudaStream_t)s>>>((float2 *)table, inv_freq, n_freq, n, mscale);
-}
-
-/* A lane holds the pairs of elements (2e, 2e + 1), e = lane + 32 j. Elements that turn together are i and i + rot/2, held by
- * different lanes: so everything is read, then written, with the warp in step between. */
-enum { PAIRS = 256 / 2 / WARP };
-
-DEV float2 load_pair(const bf16 *h, int i)
-{
-    uint32_t v = *(const uint32_t *)(h + i);
-    return make_float2(low2(v), high2(v));
-}
-
-DEV float2 times(float2 a, float scale, const float *w, int i, float w_bias)
-{
-    return make_float2(a.x * scale * (w[i] + w_bias), a.y * scale * (w[i + 1] + w_bias));
-}
-
-/* The turned pair (i, i + 1) of a head. */
-DEV float2 turn(const HeadArgs *a, const bf16 *h, int i, float2 v, float scale, const float *w, const float2 *table)
-{
-    int half = a->rot_dim / 2;
-    if (a->interleaved) {
-        float2 t = table[i / 2];
-        return make_float2(v.x * t.x - v.y * t.y, v.y * t.x + v.x * t.y);
-    }
-    int j = i < half ? i + half : i - half, f = i < half ? i : j;
-    float2 u = load_pair(h, j), t0 = table[f], t1 = table[f + 1];
-    if (w) u = times(u, scale, w, j, a->w_bias);
-    float sign = i < half ? -1.f : 1.f;
-    return make_float2(v.x * t0.x + sign * u.x * t0.y, v.y * t1.x + sign * u.y * t1.y);
-}
-
-template <int KV_DIM> DEV void put_page(const HeadArgs *a, int slot, int head, int v, int i, uint32_t value)
-{
-    char *block = (char *)a->kv + ((size_t)(slot / PAGE) * a->n_kv_head + head) * (2 * PAGE * KV_DIM * 2) + v * (PAGE * KV_DIM * 2);
-    *(uint32_t *)(block + kv_chunk<KV_DIM>(slot % PAGE, i / 8) + i % 8 * 2) = value;
-}
-
-template <int KV_DIM> static __global__ void heads_kernel(const __grid_constant__ HeadArgs a)
-{
-    chain_wait();
-    int row = blockIdx.x, head = blockIdx.y * (blockDim.x / WARP) + threadIdx.x / WARP, lane = threadIdx.x % WARP;
-    int first_k = a.n_head, first_v = a.n_head + a.n_kv_head, n = a.kv ? first_v + a.n_kv_head : first_v;
-    if (head >= n) return;
-    bf16 *h = (bf16 *)a.qkv + (size_t)row * a.stride + head * a.head_dim;
-    const float *w = head < first_k ? a.q_norm : head < first_v ? a.k_norm : nullptr;
-    bool rot = a.rope && head < a.n_rot;
-    const float2 *table = (const float2 *)a.rope + (rot ? (size_t)a.pos[row] * (a.rot_dim / 2) : 0);
-    float2 v[PAIRS];
-    float sum = 0.f, scale = 1.f;
-#pragma unroll
-    for (int j = 0; j < PAIRS; j++) {
-        int i = 2 * (lane + j * WARP);
-        v[j] = i < a.head_dim ? load_pair(h, i) : make_float2(0.f, 0.f);
-        sum += v[j].x * v[j].x + v[j].y * v[j].y;
-    }
-    if (w) scale = rsqrtf(warp_sum(sum) / a.head_dim + a.eps);
-#pragma unroll
-    for (int j = 0; j < PAIRS; j++) {
-        int i = 2 * (lane + j * WARP);
-        if (i >= a.head_dim) continue;
-        if (w) v[j] = times(v[j], scale, w, i, a.w_bias);
-        if (rot && i < a.rot_dim) v[j] = turn(&a, h, i, v[j], scale, w, table);
-    }
-    __syncwarp();
-    int slot = a.kv ? a.slot[row] : -1;
-#pragma unroll
-    for (int j = 0; j < PAIRS; j++) {
-        int i = 2 * (lane + j * WARP);
-        uint32_t p = pack2(v[j].x, v[j].y);
-        if ((w || rot) && i < a.head_dim) *(uint32_t *)(h + i) = p;
-        if (slot >= 0 && head >= first_k && i < KV_DIM) {
-            if (head < first_v) put_page<KV_DIM>(&a, slot, head - first_k, 0, i, p);
-            else put_page<KV_DIM>(&a, slot, head - first_v, 1, i, p);
-        }
-    }
-}
-
-void launch_heads(Stream s, const HeadArgs *a)
-{
-    int n = a->n_head + (a->kv ? 2 : 1) * a->n_kv_head;
-    dim3 grid(a->rows, (n + 7) / 8);
-    if (a->head_dim % 4 || a->rot_dim % 4) launch_plain_heads(s, a);
-    else if (a->kv_dim == 64) CHAIN(heads_kernel<64>, grid, 256, 0, s, *a);
-    else if (a->kv_dim == 96) CHAIN(heads_kernel<96>, grid, 256, 0, s, *a);
-    else if (a->kv_dim == 128) CHAIN(heads_kernel<128>, grid, 256, 0, s, *a);
-    else CHAIN(heads_kernel<256>, grid, 256, 0, s, *a);
 }
 
 /* ---- dummy weights ---- */
