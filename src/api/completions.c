@@ -201,14 +201,7 @@ static void whole(Call *c, Buf *out)
         buf_str(out, STR(",\"logprobs\":"));
         add_logprobs(out, h);
         openai_finish(out, h, false);
-        if (c->return_ids) {
-            jsonw_key(out, "token_ids");
-            jsonw_ids(out, h->ids.p, h->ids.n);
-        }
-        if (c->return_ids || c->return_prompt_ids) {
-            jsonw_key(out, "prompt_token_ids");
-            jsonw_ids(out, h->prompt->ids, (size_t)h->prompt->n_ids);
-        }
+        openai_ids(out, h);
         buf_char(out, '}');
     }
     openai_tail(out, c);

@@ -94,3 +94,15 @@ void openai_finish(Buf *out, const Choice *h, bool running)
     buf_printf(out, ",\"finish_reason\":\"%s\",\"matched_stop\":", call_finish_reason(h));
     call_matched_json(out, h);
 }
+
+void openai_ids(Buf *out, const Choice *h)
+{
+    if (h->call->return_ids) {
+        jsonw_key(out, "token_ids");
+        jsonw_ids(out, h->ids.p, h->ids.n);
+    }
+    if (h->call->return_ids || h->call->return_prompt_ids) {
+        jsonw_key(out, "prompt_token_ids");
+        jsonw_ids(out, h->prompt->ids, (size_t)h->prompt->n_ids);
+    }
+}

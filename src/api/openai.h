@@ -6,8 +6,8 @@
 
 enum { OPENAI_TOP_MAX = CALL_TOP_MAX };
 
-/* Fields that mean the same in both: model, stream, stream_options, rid, priority, salt, n. q: the request to fill, with the
- * defaults in it. */
+/* Fields that mean the same in both: model, stream, stream_options, priority, sampling, n. q: the request to fill, with the defaults
+ * in it. */
 Status openai_common(Call *c, Params *p, RadishRequest *q);
 /* {"id":..,"object":..,"created":..,"model":..,"choices":[ */
 void openai_head(Buf *out, const Call *c, const char *object);
@@ -19,6 +19,8 @@ void openai_send_usage(Call *c, const char *object);
 void openai_tail(Buf *out, const Call *c);
 /* "finish_reason":..,"matched_stop":.. */
 void openai_finish(Buf *out, const Choice *h, bool running);
+/* ,"token_ids":..,"prompt_token_ids":.. of a choice of a whole answer, as far as they were asked for */
+void openai_ids(Buf *out, const Choice *h);
 /* The messages, rendered; from chat_completions.c. The text lives in p's arena. */
 Status chat_prompt(Server *s, Params *p, Str *text);
 

@@ -26,10 +26,10 @@ static const char *kind_of(const json_t *x)
 
 /* ---- bodies ---- */
 
-/* The parser recurses: depth is bounded before it starts. */
-static bool too_deep(Str s)
+/* The parser recurses, and what it makes is much larger than the text: depth and number are bounded before it starts. */
+static Status check_shape(Str s, Err *err)
 {
-    int depth = 0;
+    int depth = 0, n_values = 0;
     bool in_string = false;
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
@@ -39,12 +39,16 @@ static bool too_deep(Str s)
         } else if (c == '"') {
             in_string = true;
         } else if (c == '[' || c == '{') {
-            if (++depth > PARAMS_DEPTH_MAX) return true;
+            if (++depth > PARAMS_DEPTH_MAX)
+                return fail(err, E_INVALID, "the JSON body is nested more than %d levels deep", PARAMS_DEPTH_MAX);
         } else if (c == ']' || c == '}') {
             depth--;
+        } else if (c == ',' && ++n_values == PARAMS_VALUES_MAX) {
+            return fail(err, E_INVALID, "the JSON body has more than %d values: send several requests",
+                        PARAMS_VALUES_MAX);
         }
     }
-    return false;
+    return OK;
 }
 
 /* How many bytes are fine before the first bad one. */
@@ -61,8 +65,7 @@ Status params_parse(Str body, json_t **out, Err *err)
     if (str_trim(body).n == 0) return fail(err, E_INVALID, "the request has no body: send a JSON object");
     if (!utf8_valid(body))
         return fail(err, E_INVALID, "the body is not valid UTF-8 from byte %zu on", utf8_prefix(body));
-    if (too_deep(body))
-        return fail(err, E_INVALID, "the JSON body is nested more than %d levels deep", PARAMS_DEPTH_MAX);
+    TRY(check_shape(body, err));
     *out = json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
     if (!*out) {
         return fail(err, E_INVALID, "the body is not valid JSON: %s (line %d, column %d)", where.text, where.line,

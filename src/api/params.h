@@ -8,7 +8,8 @@
 #include "radish.h"
 
 enum {
-    PARAMS_DEPTH_MAX = 100, /* nesting of a body */
+    PARAMS_DEPTH_MAX = 100,      /* nesting of a body */
+    PARAMS_VALUES_MAX = 4 << 20, /* values in a body: a token id of two bytes becomes 40 when it is parsed */
     PARAMS_STOP_MAX = 64,
     PARAMS_BIAS_MAX = 4096
 };

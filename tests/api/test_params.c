@@ -184,10 +184,29 @@ static void test_bodies(void **state)
     }
 }
 
+static void test_many_values(void **state)
+{
+    (void)state;
+    Err err;
+    json_t *root = NULL;
+    Buf b = { 0 };
+    buf_str(&b, STR("{\"a\":[\",,,\""));
+    for (int i = 1; i < PARAMS_VALUES_MAX; i++) buf_str(&b, STR(",1"));
+    buf_str(&b, STR("]}"));
+    assert_int_equal(params_parse(buf_view(&b), &root, &err), OK); /* commas in strings do not count */
+    json_decref(root);
+    b.n -= 2;
+    buf_str(&b, STR(",1]}"));
+    assert_int_equal(params_parse(buf_view(&b), &root, &err), E_INVALID);
+    assert_non_null(strstr(err.text, "more than 4194304 values"));
+    buf_free(&b);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_numbers),     cmocka_unit_test(test_sampling),
-                                        cmocka_unit_test(test_unsupported), cmocka_unit_test(test_salt),
-                                        cmocka_unit_test(test_dump),        cmocka_unit_test(test_bodies) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_many_values), cmocka_unit_test(test_numbers),
+                                        cmocka_unit_test(test_sampling),    cmocka_unit_test(test_unsupported),
+                                        cmocka_unit_test(test_salt),        cmocka_unit_test(test_dump),
+                                        cmocka_unit_test(test_bodies) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
