@@ -8,6 +8,7 @@ int cli_chat(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_tokenize(int argc, char **argv);
 int cli_perplexity(int argc, char **argv);
+int cli_grammar_check(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 
 #endif

@@ -21,6 +21,7 @@ static const Command commands[] = {
     { "bench",      cli_bench,      CMD_BENCH,      "offline|latency|online|...", "measure throughput, latency, scheduling" },
     { "tokenize",   cli_tokenize,   CMD_TOKENIZE,   "-m MODEL",              "text on standard input to token ids (--decode: back)" },
     { "perplexity", cli_perplexity, CMD_PERPLEXITY, "-m MODEL FILE",         "how well it predicts a text" },
+    { "grammar-check", cli_grammar_check, CMD_GRAMMAR, "--tokenizer PATH",    "constraints against texts, JSON lines on standard input" },
     { "inspect",    cli_inspect,    CMD_INSPECT,    "PATH",                  "what is in a checkpoint, and what memory it needs" },
 };
 /* clang-format on */
@@ -29,7 +30,7 @@ static int help(void)
 {
     printf("radish %s - serves language models\n\nusage: radish COMMAND [options]\n\n", radish_version());
     for (size_t i = 0; i < COUNT(commands); i++)
-        printf("  %-11s %-26s %s\n", commands[i].name, commands[i].args, commands[i].help);
+        printf("  %-13s %-26s %s\n", commands[i].name, commands[i].args, commands[i].help);
     printf("\nMODEL is a GGUF file or a Hugging Face folder. `radish COMMAND --help` lists a command's options.\n"
            "Try: radish serve -m model.gguf, then\n"
            "  curl http://localhost:30000/v1/completions -H 'Content-Type: application/json' \\\n"

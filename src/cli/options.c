@@ -33,7 +33,7 @@ typedef struct {
 enum {
     ENGINE = CMD_SERVE | CMD_RUN | CMD_CHAT | CMD_BENCH | CMD_PERPLEXITY,
     SAMPLE = CMD_RUN | CMD_CHAT,
-    MODEL = ENGINE | CMD_TOKENIZE
+    MODEL = ENGINE | CMD_TOKENIZE | CMD_GRAMMAR
 };
 
 /* clang-format off */
@@ -46,6 +46,7 @@ static const OptSpec specs[] = {
     { "--model-path", "-m",      MODEL | CMD_INSPECT, OPT_TEXT, AT(radish.model_path), "PATH", "GGUF file or Hugging Face folder" },
     { "--model", NULL,           MODEL,  OPT_TEXT,  AT(radish.model_path), "PATH", NULL },
     { "--tokenizer-path", NULL,  MODEL,  OPT_TEXT,  AT(radish.tokenizer_path), "PATH", "tokenizer, if not the model's own" },
+    { "--tokenizer", NULL,       CMD_GRAMMAR, OPT_TEXT, AT(radish.tokenizer_path), "PATH", "a model or tokenizer file" },
     { "--host", NULL,            CMD_SERVE, OPT_TEXT, AT(host), "ADDR", "address to listen on (127.0.0.1)" },
     { "--port", NULL,            CMD_SERVE, OPT_INT,  AT(port), "N", "port to listen on (30000)" },
     { "--served-model-name", NULL, CMD_SERVE, OPT_TEXT, AT(served_model_name), "NAME", "name in /v1/models and answers" },

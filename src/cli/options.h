@@ -38,7 +38,8 @@ enum {
     CMD_TOKENIZE = 16,
     CMD_PERPLEXITY = 32,
     CMD_INSPECT = 64,
-    CMD_ALL = 127
+    CMD_GRAMMAR = 128,
+    CMD_ALL = 255
 };
 
 /* Fills o from argv[1..]; false after printing one line that says the nearest right option. */
