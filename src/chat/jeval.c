@@ -280,9 +280,7 @@ static JValue *slice(JRun *r, JValue *of, JValue *part[3])
     if (of->kind != JV_STR) return jvalue_list(r->arena, of->kind, out, m);
     Buf text = { 0 };
     for (int i = 0; i < m; i++) buf_str(&text, out[i]->u.s);
-    JValue *v = jvalue_str(r->arena, arena_str(r->arena, buf_view(&text)));
-    buf_free(&text);
-    return v;
+    return jvalue_take(r, &text);
 }
 
 /* ---- operators ---- */
@@ -540,6 +538,7 @@ static JValue *call_macro(JRun *r, const JValue *m, const JCall *c, JValue *call
     if (caller) jeval_set(r, env, STR("caller"), caller);
     int line = r->line;
     JValue *out = capture(r, env, &node->kids);
+    r->flow = FLOW_ON; /* a macro's break is not its caller's */
     if (out) r->line = line;
     return out;
 }

@@ -336,6 +336,10 @@ static Status write_value(Writer *w, const JValue *v, int depth)
         if (depth > JJSON_DEPTH) jeval_fail(w->run, "tojson: a value is nested too deeply");
         return E_LIMIT;
     }
+    if (w->out->n > w->run->out_max) {
+        jeval_fail(w->run, "tojson: a text is over %zu bytes", w->run->out_max);
+        return E_LIMIT;
+    }
     switch (v->kind) {
     case JV_NONE: buf_str(w->out, STR("null")); return OK;
     case JV_BOOL: buf_str(w->out, v->u.flag ? STR("true") : STR("false")); return OK;

@@ -134,9 +134,12 @@ static JNode *real(Parser *p)
 
 static JNode *strings(Parser *p) /* "a" "b" is "ab" */
 {
-    Str all = p->t->text;
-    p->t++;
-    for (; p->t->kind == JT_STRING; p->t++) all = arena_printf(p->arena, "%.*s%.*s", STR_FMT(all), STR_FMT(p->t->text));
+    Str all = (p->t++)->text;
+    Buf joined = { 0 };
+    if (p->t->kind == JT_STRING) buf_str(&joined, all);
+    for (; p->t->kind == JT_STRING; p->t++) buf_str(&joined, p->t->text);
+    if (joined.n) all = arena_str(p->arena, buf_view(&joined));
+    buf_free(&joined);
     return constant(p, jvalue_str(p->arena, all));
 }
 

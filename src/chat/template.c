@@ -109,8 +109,11 @@ static Status mark_final(JRun *r, JValue *messages, Str *final)
     JDict *holder = final_holder(messages, &key);
     if (!holder) return fail(r->err, E_INVALID, "continue_final_message: the last message has no text to continue");
     *final = jvalue_dict_find(holder, key)->u.s;
-    Str marked = arena_printf(r->arena, "%.*s%s", STR_FMT(*final), continue_tag);
-    jvalue_dict_set(r->arena, holder, jvalue_str(r->arena, key), jvalue_str(r->arena, marked));
+    char *marked = arena_alloc(r->arena, final->n + sizeof continue_tag); /* the text may hold NULs */
+    if (final->n) memcpy(marked, final->p, final->n);
+    memcpy(marked + final->n, continue_tag, sizeof continue_tag);
+    Str text = { marked, final->n + sizeof continue_tag - 1 };
+    jvalue_dict_set(r->arena, holder, jvalue_str(r->arena, key), jvalue_str(r->arena, text));
     return OK;
 }
 
@@ -124,7 +127,7 @@ static Status cut_final(JRun *r, size_t begin, Str final)
     for (size_t next; (next = str_find(text, bare, at + 1)) != SIZE_MAX;) at = next;
     bool stripped = !str_starts(str_cut(text, at, text.n), tag);
     size_t end = begin + at;
-    while (stripped && end > begin && strchr(" \t\n\r\f\v", r->out->p[end - 1])) end--;
+    while (stripped && end > begin && memchr(" \t\n\r\f\v", r->out->p[end - 1], 6)) end--;
     r->out->n = end;
     return OK;
 }

@@ -65,6 +65,7 @@ static const Case cases[] = {
     { "{{ strftime_now('%Y-%m-%d %d %b') }}", "2026-03-05 05 Mar" },
     { "{{ (0 - 9223372036854775807 - 1) % 9223372036854775807 }} {{ 9223372036854775807 % (0 - 5) }} {{ -7 % 3 }} {{ 7 % -3 }}", "9223372036854775806 -3 2 -2" },
     { "{{ (0 - 9223372036854775807 - 1) | abs }}", NULL }, { "{{ '%d' % 1e300 }}", NULL }, { "{{ {(1, 2): 'x', (2, 1): 'y'}[(2, 1)] }} {{ [(1,), (1,), (2,)] | unique | list }}", "y [(1,), (2,)]" }, { "{{ [[1], [1]] | unique | list }}", NULL },
+    { "{% macro m() %}x{% break %}y{% endmacro %}{% for i in [1, 2] %}{{ m() }}{{ i }}{% endfor %}", "x1x2" },
     { "{%- set a, b = 1, 2 -%} {{ a }}{{ b }}", "12" }, { "{{ {'a': 1}.items() | list }}", "[('a', 1)]" }, { "{{ 5 if false }}|", "|" },
 };
 /* clang-format on */
@@ -126,6 +127,13 @@ static void test_limits(void **state)
     buf_add(&deep, "1 }}", 5);
     in.messages_json = STR("[]");
     assert_int_equal(render(deep.p, &in, &out, &err), E_INVALID);
+    buf_clear(&deep);
+    buf_str(&deep, STR("{{ "));
+    for (int i = 0; i < 500000; i++) buf_str(&deep, STR("'a' "));
+    buf_str(&deep, STR("}}"));
+    buf_char(&deep, 0);
+    assert_int_equal(render(deep.p, &in, &out, &err), OK);
+    assert_int_equal(out.n, 500000);
     buf_free(&deep);
     buf_free(&out);
 }
@@ -162,6 +170,8 @@ static void test_endless(void **state)
         MEGABYTE "{{ ('%s' * 1000) % ((s,) * 1000) }}",
         MEGABYTE "{{ s.rsplit(s ~ 'x') }}",
         MEGABYTE "{{ s.strip(s) }}",
+        MEGABYTE "{{ ([s] * 1000) | tojson }}",
+        MEGABYTE "{{ range(1000) | list | tojson(separators=(s, s)) }}",
     };
     RenderInput in = { .messages_json = STR("[]") };
     Buf out = { 0 };
@@ -191,6 +201,11 @@ static void test_continue(void **state)
         render("{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}", &in, &out, &err), OK);
     assert_true(str_is(buf_view(&out), "<user>q</><assistant>It is"));
     assert_int_equal(render("nothing", &in, &out, &err), E_INVALID);
+    buf_clear(&out);
+    in.messages_json = STR("[{\"role\":\"assistant\",\"content\":\"a\\u0000b\"}]");
+    assert_int_equal(render("{{ messages[0].content }}</>", &in, &out, &err), OK);
+    assert_int_equal(out.n, 3);
+    assert_memory_equal(out.p, "a\0b", 3);
     buf_free(&out);
 }
 
@@ -274,7 +289,7 @@ static int run_file(const char *folder, const char *name, int *n_cases)
     Err err = { 0 };
     Str text, source;
     JValue *file;
-    JRun r = { .arena = a, .fuel = INT64_MAX, .err = &err };
+    JRun r = { .arena = a, .fuel = INT64_MAX, .out_max = SIZE_MAX, .err = &err };
     Str path = arena_printf(a, "%s/cases/%s", folder, name);
     assert_int_equal(file_read(a, path.p, 64 << 20, &text, &err), OK);
     assert_int_equal(jjson_parse(a, text, name, &file, &err), OK);
