@@ -48,6 +48,9 @@ typedef struct {
     uint8_t flags;
 } Piece;
 
+/* What SentencePiece says of a piece; GGUF took its numbers over. */
+enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE };
+
 /* Text -> id by open addressing; keys are pieces' texts. */
 typedef struct {
     uint64_t *slots; /* high half: of the hash; low half: id + 1, 0 for empty */

@@ -5,8 +5,6 @@
 
 #define KEY(name) "tokenizer.ggml." name
 
-enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE };
-
 static Str text_at(Checkpoint *c, const char *key)
 {
     Str s = { 0 };

@@ -8,7 +8,6 @@
 #include "tok/parts.h"
 
 enum { WIRE_VARINT = 0, WIRE_I64 = 1, WIRE_BYTES = 2, WIRE_I32 = 5 };
-enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE };
 enum { KIND_UNIGRAM = 1, KIND_BPE = 2 };
 
 /* ---- the wire format ---- */
