@@ -1,16 +1,13 @@
 /* cuda.c - the table of the cuda backend, and its boot: devices, weights, tensors, pages.
  *
  * The driver is found by the statically linked runtime when a device is asked for; without one count() is 0 and nothing
- * else is ever called. Weights arrive as bf16 whatever they were: 16-bit floats as they are, everything else through f32
- * on the host, by way of two pinned buffers so that conversion and copy overlap. Vectors are kept in f32 and in bf16.
+ * else is ever called.
  * Thread: the engine's. */
 #include "backend/cuda/cuda.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-
-enum { UPLOAD_BYTES = 32 << 20 };
 
 bool cuda_ok(Device *d, cudaError_t e)
 {
@@ -69,6 +66,7 @@ static void close_device(Device *d)
     if (d->stream) cudaStreamSynchronize(d->stream);
     cuda_step_free(d);
     cuda_sample_free(d);
+    cuda_upload_close(d);
     cuda_profile_close(d);
     nvml_close(d->nvml);
     for (Weight *w = d->weights, *next; w; w = next) {
@@ -144,148 +142,7 @@ static bool supports(const Device *d, DType t)
     return quant_can_dequant(t);
 }
 
-/* ---- weights ---- */
-
-typedef struct {
-    Device *d;
-    char *pinned[2];
-    cudaEvent_t done[2];
-    int now;
-} Upload;
-
-static Status upload_open(Device *d, Upload *u, Err *err)
-{
-    *u = (Upload){ .d = d };
-    for (int i = 0; i < 2; i++)
-        if (cudaMallocHost((void **)&u->pinned[i], UPLOAD_BYTES) != cudaSuccess ||
-            cudaEventCreate(&u->done[i]) != cudaSuccess)
-            return fail(err, E_DEVICE, "no pinned host memory: %s", cudaGetErrorString(cudaGetLastError()));
-    return OK;
-}
-
-static void upload_close(Upload *u)
-{
-    cuda_ok(u->d, cudaStreamSynchronize(u->d->stream));
-    for (int i = 0; i < 2; i++) {
-        if (u->pinned[i]) cudaFreeHost(u->pinned[i]);
-        if (u->done[i]) cudaEventDestroy(u->done[i]);
-    }
-}
-
-/* The next buffer, free to be written. */
-static char *upload_take(Upload *u)
-{
-    u->now ^= 1;
-    cuda_ok(u->d, cudaEventSynchronize(u->done[u->now]));
-    return u->pinned[u->now];
-}
-
-static void upload_put(Upload *u, void *dst, size_t n)
-{
-    cuda_ok(u->d, cudaMemcpyAsync(dst, u->pinned[u->now], n, cudaMemcpyHostToDevice, u->d->stream));
-    cuda_ok(u->d, cudaEventRecord(u->done[u->now], u->d->stream));
-}
-
-/* Where row r of the band lies in its source: the converter to GGUF interleaved the halves of each head. */
-static size_t source_row(const WeightBand *b, size_t r)
-{
-    if (b->rope_heads <= 0) return r;
-    size_t head = (size_t)(b->rows / b->rope_heads), in = r % head;
-    return r - in + (in < head / 2 ? 2 * in : 2 * (in - head / 2) + 1);
-}
-
-static void row_to_bf16(uint16_t *out, const char *src, DType t, size_t n, float *room)
-{
-    if (t == DT_BF16) {
-        memcpy(out, src, 2 * n);
-        return;
-    }
-    quant_to_f32(t, src, room, n);
-    for (size_t i = 0; i < n; i++) out[i] = f32_to_bf16(room[i]);
-}
-
-static Status put_band(Upload *u, const WeightBand *b, uint16_t *dst, Err *err)
-{
-    size_t rows = (size_t)b->rows, cols = (size_t)b->cols, row_bytes, done = 0;
-    if (!b->data) {
-        launch_fill(u->d->stream, dst, rows * cols, b->dummy_seed, b->dummy_std, false);
-        return OK;
-    }
-    if (!quant_size(b->dtype, cols, &row_bytes) || 2 * cols > UPLOAD_BYTES)
-        return fail(err, E_UNSUPPORTED, "a weight with rows of %d numbers of type %s", b->cols,
-                    quant_info(b->dtype)->name);
-    float *room = mem_alloc_array(cols, sizeof(float));
-    size_t each = UPLOAD_BYTES / (2 * cols);
-    while (done < rows) {
-        size_t n = MIN(each, rows - done);
-        uint16_t *to = (uint16_t *)(void *)upload_take(u);
-        bool plain = b->dtype == DT_BF16 && b->rope_heads <= 0;
-        if (plain) memcpy(to, (const char *)b->data + done * row_bytes, n * row_bytes);
-        for (size_t i = 0; i < n && !plain; i++)
-            row_to_bf16(to + i * cols, (const char *)b->data + source_row(b, done + i) * row_bytes, b->dtype, cols,
-                        room);
-        upload_put(u, dst + done * cols, 2 * n * cols);
-        done += n;
-    }
-    mem_free(room);
-    return OK;
-}
-
-static Status put_matrix(Upload *u, Weight *w, const WeightBand *bands, int n_bands, Err *err)
-{
-    size_t n = (size_t)w->rows * (size_t)w->cols, at = 0;
-    TRY(cuda_alloc(&w->data, 2 * n, "a weight", err));
-    u->d->weight_bytes += 2 * n;
-    for (int i = 0; i < n_bands; i++) {
-        TRY(put_band(u, &bands[i], (uint16_t *)w->data + at, err));
-        at += (size_t)bands[i].rows * (size_t)bands[i].cols;
-    }
-    return OK;
-}
-
-static Status put_vector(Upload *u, Weight *w, const WeightBand *bands, int n_bands, Err *err)
-{
-    size_t n = (size_t)w->rows * (size_t)w->cols, at = 0;
-    TRY(cuda_alloc((void **)&w->f32, 4 * n, "a vector", err));
-    TRY(cuda_alloc(&w->data, 2 * n, "a vector", err));
-    u->d->weight_bytes += 6 * n;
-    if (4 * n > UPLOAD_BYTES) return fail(err, E_LIMIT, "a vector of %zu numbers", n);
-    for (int i = 0; i < n_bands; i++) {
-        size_t k = (size_t)bands[i].rows * (size_t)bands[i].cols;
-        if (bands[i].data) {
-            float *f = (float *)(void *)upload_take(u);
-            quant_to_f32(bands[i].dtype, bands[i].data, f, k);
-            upload_put(u, w->f32 + at, 4 * k);
-            uint16_t *h = (uint16_t *)(void *)upload_take(u);
-            cuda_ok(u->d, cudaEventSynchronize(u->done[u->now ^ 1]));
-            for (size_t j = 0; j < k; j++) h[j] = f32_to_bf16(f[j]);
-            upload_put(u, (uint16_t *)w->data + at, 2 * k);
-        } else {
-            launch_fill(u->d->stream, w->f32 + at, k, bands[i].dummy_seed, bands[i].dummy_std, true);
-            launch_fill(u->d->stream, (uint16_t *)w->data + at, k, bands[i].dummy_seed, bands[i].dummy_std, false);
-        }
-        at += k;
-    }
-    return OK;
-}
-
-static Status make_weight(Device *d, WeightUse use, const WeightBand *bands, int n_bands, Weight **out, Err *err)
-{
-    Upload u;
-    Weight *w = mem_alloc(sizeof *w);
-    w->next = d->weights;
-    d->weights = w;
-    w->cols = bands[0].cols;
-    for (int i = 0; i < n_bands; i++) w->rows += bands[i].rows;
-    Status st = upload_open(d, &u, err);
-    if (st == OK)
-        st = use == WEIGHT_VECTOR ? put_vector(&u, w, bands, n_bands, err) : put_matrix(&u, w, bands, n_bands, err);
-    upload_close(&u);
-    if (st == OK && d->error != cudaSuccess)
-        st = fail(err, E_DEVICE, "a weight did not arrive: %s", cudaGetErrorString(d->error));
-    *out = w;
-    return st;
-}
+/* ---- weights: upload.c ---- */
 
 static size_t weight_bytes(const Device *d)
 {
@@ -385,7 +242,7 @@ const BackendOps backend_cuda = {
     .close = close_device,
     .info = info,
     .supports = supports,
-    .weight = make_weight,
+    .weight = cuda_upload,
     .tensor = make_tensor,
     .kv_cache = make_kv,
     .kv_page_bytes = kv_page_bytes,

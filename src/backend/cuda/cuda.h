@@ -115,6 +115,7 @@ typedef struct {
 } SampleStage;
 
 typedef struct Profile Profile;
+typedef struct Upload Upload;
 
 struct Device {
     int index, n_sm;
@@ -127,6 +128,7 @@ struct Device {
     Arena *arena;
     size_t weight_bytes;
     Weight *weights;
+    Upload *upload; /* NULL: none under way */
     KvCache *kvs;
     void **tensors;
     int n_tensors, cap_tensors;
@@ -169,6 +171,10 @@ bool cuda_ok(Device *d, cudaError_t e);
 int cuda_pad(int rows);
 int cuda_pad_next(int rows); /* the next larger size */
 Status cuda_alloc(void **out, size_t n, const char *what, Err *err);
+
+/* upload.c */
+Status cuda_upload(Device *d, WeightUse use, const WeightBand *bands, int n_bands, Weight **out, Err *err);
+void cuda_upload_close(Device *d); /* waits for what is on its way; gives back buffers and threads */
 
 /* step.c */
 void cuda_forward_begin(Device *d, const DeviceBatch *b);

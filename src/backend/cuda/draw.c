@@ -6,7 +6,7 @@
  * Thread: the engine's. */
 #include "backend/cuda/cuda.h"
 
-enum { MASK_WORDS = 8192, SEEN_TOKENS = 2048 };
+enum { MASK_WORDS = 8192, MASK_ROWS = 256, SEEN_TOKENS = 1024 };
 
 typedef struct {
     size_t rows, seen, bias, banned, allowed; /* first word of each, from the block's start; rows are words too */
@@ -118,8 +118,8 @@ static bool make_room(Device *d, SampleStage *s, size_t n)
     if (n > s->cap) {
         cudaFreeHost(s->host);
         s->cap = 0;
-        if (!cuda_ok(d, cudaMallocHost((void **)&s->host, n * 2 * 4))) return false;
-        s->cap = n * 2;
+        if (!cuda_ok(d, cudaMallocHost((void **)&s->host, (n + n / 4) * 4))) return false;
+        s->cap = n + n / 4;
     }
     if (n > d->sample_in_cap) {
         cuda_ok(d, cudaStreamSynchronize(d->stream));
@@ -221,12 +221,12 @@ Status cuda_sample_wait(Device *d, SampleOut *out, int n, Err *err)
     return OK;
 }
 
-/* Rows, masks of a quarter of a million tokens, and two words for every token that penalties may know of: prompts that share
- * their pages and all ask for penalties may need more, and get it as long as there is memory. */
+/* Rows, masks of a quarter of a million ids for some of them, and two words for every token that penalties may know of. More at
+ * once is rare, and gets it as long as there is memory. */
 static size_t most_words(WarmLimits most)
 {
-    size_t row = sizeof(DrawRow) / 4 + MASK_WORDS, seen = (size_t)most.seqs * (size_t)MIN(most.context, SEEN_TOKENS);
-    return (size_t)most.seqs * row + 2 * seen;
+    size_t seqs = (size_t)most.seqs, masks = (size_t)MIN(most.seqs, MASK_ROWS) * MASK_WORDS;
+    return seqs * sizeof(DrawRow) / 4 + masks + 2 * seqs * (size_t)MIN(most.context, SEEN_TOKENS);
 }
 
 size_t cuda_sample_bytes(WarmLimits most)

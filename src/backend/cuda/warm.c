@@ -35,6 +35,7 @@ size_t cuda_warm_bytes(const Device *d, WarmLimits most)
 
 Status cuda_warm_begin(Device *d, WarmLimits most, WarmPlan *plan, Err *err)
 {
+    cuda_upload_close(d);
     list_sizes(most, plan);
     plan->choosing = gemm_is_new(d->gemm);
     d->warming = true;
