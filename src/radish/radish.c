@@ -217,10 +217,16 @@ static Status open_all(Radish *r, const RadishOptions *o, Err *err)
     ModelInfo plan;
     TRY(load_open(o->model_path, (LoadOptions){ .dummy = o->dummy_weights }, &r->checkpoint, err));
     TRY(open_text(r, o, err));
+    int64_t at[4] = { clock_ns() };
     TRY(open_device(r, o, err));
+    at[1] = clock_ns();
     TRY(plan_memory(r, o, &m, &plan, err));
     TRY(model_open(r->checkpoint, &m, &r->model, err));
+    at[2] = clock_ns();
     TRY(model_warm(r->model, tell_choosing, err));
+    at[3] = clock_ns();
+    log_debug("opening: device %.2f s, weights and pages %.2f s, warming up %.2f s", (double)(at[1] - at[0]) / 1e9,
+              (double)(at[2] - at[1]) / 1e9, (double)(at[3] - at[2]) / 1e9);
     TRY(open_engine(r, o, &m, err));
     fill_info(r, o, m.kv_dtype);
     TRY(radish_read_defaults(r, err));
