@@ -2,7 +2,8 @@
  *
  *   scores   lanes are the tokens of a page. A register tile of rows x pages: each key vector is converted once for all
  *            rows. Every score is one chain of multiply-adds over the dimensions in rising order.
- *   softmax  of the block, each row for itself; tokens that it does not see have weight 0.
+ *   softmax  of the block, each row for itself; tokens that it does not see have weight 0. The scales of int8 values go into
+ *            the weights.
  *   values   lanes are dimensions. A register tile of rows x vectors; every sum is one chain over the tokens in rising order.
  *
  * So a row's sums are the same chains whichever rows share its tile. Tokens that only some rows of a tile see (the
@@ -16,6 +17,7 @@ VEC vf kv_load(const void *p, int i, DType t)
 {
     if (t == DT_F16) return vf_of_f16((const uint16_t *)p + i);
     if (t == DT_BF16) return vf_of_bf16((const uint16_t *)p + i);
+    if (t == DT_I8) return vf_of_i8((const int8_t *)p + i);
     return vf_load((const float *)p + i);
 }
 
@@ -49,12 +51,55 @@ VEC void score_tile(const AttnBlock *b, int row, int page, const int rows, const
     }
 }
 
+/* The same in whole numbers. */
+VEC void score_tile_i8(const AttnBlock *b, int row, int page, const int rows, const int pages)
+{
+    vi sum[SCORE_ROWS][SCORE_PAGES * 2 * PAGE_VECS];
+    const int n = pages * PAGE_VECS;
+    const int8_t *q = b->q_codes + row * b->dim_pad;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 8
+        for (int j = 0; j < n; j++) sum[r][j] = vi_dot4_start(b->q_total[row + r]);
+    }
+    for (int i = 0; i < b->dim; i += 4) {
+        vi k[SCORE_PAGES * 2 * PAGE_VECS];
+#pragma GCC unroll 8
+        for (int j = 0; j < n; j++) {
+            const int8_t *from = b->k[page + j / PAGE_VECS];
+            k[j] = vi_dot4_bytes(vi_load(from + i * KV_PAGE + j % PAGE_VECS * 4 * VW));
+        }
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 8
+            for (int j = 0; j < n; j++) sum[r][j] = vi_dot4(sum[r][j], k[j], q + r * b->dim_pad + i);
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 8
+        for (int j = 0; j < n; j++) {
+            vf scale = vf_load(attn_k_scale(b, page + j / PAGE_VECS) + j % PAGE_VECS * VW);
+            vf s = vf_mul(vf_of_vi(sum[r][j]), vf_mul(scale, vf_set(b->q_scale[row + r])));
+            vf_store(b->score + (row + r) * ATTN_BLOCK + page * KV_PAGE + j * VW, s);
+        }
+    }
+}
+
+VEC void score_pages(const AttnBlock *b, int row, int page, const int rows, const int pages, DType t)
+{
+    if (t == DT_I8)
+        score_tile_i8(b, row, page, rows, pages);
+    else
+        score_tile(b, row, page, rows, pages, t);
+}
+
 VEC void score_rows(const AttnBlock *b, int row, const int rows, DType t)
 {
     const int wide = rows * 2 <= SCORE_ROWS ? 2 * SCORE_PAGES : SCORE_PAGES;
     int page = 0;
-    for (; page + wide <= b->n_pages; page += wide) score_tile(b, row, page, rows, wide, t);
-    for (; page < b->n_pages; page++) score_tile(b, row, page, rows, 1, t);
+    for (; page + wide <= b->n_pages; page += wide) score_pages(b, row, page, rows, wide, t);
+    for (; page < b->n_pages; page++) score_pages(b, row, page, rows, 1, t);
 }
 
 VEC void scores_as(const AttnBlock *b, DType t)
@@ -93,7 +138,7 @@ static void softmax_row(AttnBlock *b, int r)
     float *s = b->score + r * ATTN_BLOCK;
     int first = b->from[r] / VW * VW, end = b->to[r];
     vf from = vf_set((float)b->from[r]), to = vf_set((float)end);
-    bool capped = b->softcap > 0;
+    bool capped = b->softcap > 0, scaled = b->dtype == DT_I8;
     vf cap = vf_set(b->softcap), top = vf_set(-INFINITY), sum = vf_zero();
     for (int t = first; t < end; t += VW) {
         vf x = vf_load(s + t);
@@ -107,8 +152,9 @@ static void softmax_row(AttnBlock *b, int r)
     for (int t = first; t < end; t += VW) {
         vf e = vf_exp(vf_sub(vf_load(s + t), base));
         e = vf_keep(seen(from, to, t), e); /* also where max is -infinity */
-        vf_store(s + t, e);
         sum = vf_add(sum, e);
+        if (scaled) e = vf_keep(seen(from, to, t), vf_mul(e, vf_load(attn_v_scale(b, t / KV_PAGE) + t % KV_PAGE)));
+        vf_store(s + t, e);
     }
     b->max[r] = max;
     b->sum[r] = vf_sum(sum);
@@ -182,6 +228,8 @@ static void values(AttnBlock *b, int row, int n, int from, int to)
         values_as(b, row, n, from, to, DT_F16);
     else if (b->dtype == DT_BF16)
         values_as(b, row, n, from, to, DT_BF16);
+    else if (b->dtype == DT_I8)
+        values_as(b, row, n, from, to, DT_I8);
     else
         values_as(b, row, n, from, to, DT_F32);
 }
@@ -220,34 +268,12 @@ static void vec_attend(AttnBlock *b)
         scores_as(b, DT_F16);
     else if (b->dtype == DT_BF16)
         scores_as(b, DT_BF16);
+    else if (b->dtype == DT_I8)
+        scores_as(b, DT_I8);
     else
         scores_as(b, DT_F32);
     for (int r = 0; r < b->n_rows; r++) softmax_row(b, r);
     weigh_values(b);
-}
-
-/* ---- storing ---- */
-
-static void vec_kv_store(void *k_page, void *v_page, const float *k, const float *v, int dim, int slot, DType t)
-{
-    if (t != DT_F16) {
-        plain_kv_store(k_page, v_page, k, v, dim, slot, t);
-        return;
-    }
-    int dim_pad = (dim + 15) & ~15;
-    uint16_t *kp = (uint16_t *)k_page + slot, *vp = (uint16_t *)v_page + slot * dim_pad, half[VW];
-    vf big = vf_set(65504);
-    for (int i = 0; i < dim_pad; i += VW) {
-        int n = MIN(VW, dim - i);
-        if (n < 1) { /* the last vector of a short head */
-            vf_to_f16(vp + i, vf_zero());
-            continue;
-        }
-        vf small = vf_sub(vf_zero(), big);
-        vf_to_f16(half, vf_min(big, vf_max(small, vf_load_n(k + i, n))));
-        for (int j = 0; j < n; j++) kp[(i + j) * KV_PAGE] = half[j];
-        vf_to_f16(vp + i, vf_min(big, vf_max(small, vf_load_n(v + i, n))));
-    }
 }
 
 #endif

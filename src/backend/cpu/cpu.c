@@ -173,11 +173,22 @@ static DType kv_dtype(const Device *d, KvShape shape)
     return d->isa == ISA_PLAIN ? DT_F32 : DT_F16;
 }
 
+/* Bytes of a page's keys, or values, of one head; `wide` elements a token. */
+static size_t kv_part_bytes(DType dtype, int wide)
+{
+    if (dtype == DT_I8) return ((size_t)wide + sizeof(float)) * KV_PAGE; /* a scale a token */
+    return (size_t)wide * KV_PAGE * (size_t)quant_info(dtype)->block_bytes;
+}
+
+static size_t kv_k_bytes(const Device *d, KvShape shape)
+{
+    DType t = kv_dtype(d, shape);
+    return kv_part_bytes(t, t == DT_I8 ? (shape.head_dim + 3) & ~3 : shape.head_dim);
+}
+
 static size_t kv_head_bytes(const Device *d, KvShape shape)
 {
-    size_t elem = kv_dtype(d, shape) == DT_F32 ? 4 : 2;
-    size_t dim = (size_t)shape.head_dim;
-    return (dim + ((dim + 15) & ~(size_t)15)) * KV_PAGE * elem;
+    return kv_k_bytes(d, shape) + kv_part_bytes(kv_dtype(d, shape), (shape.head_dim + 15) & ~15);
 }
 
 static size_t kv_page_bytes(const Device *d, KvShape shape)
@@ -188,8 +199,8 @@ static size_t kv_page_bytes(const Device *d, KvShape shape)
 static Status kv_cache(Device *d, KvShape shape, KvCache **out, Err *err)
 {
     shape.dtype = kv_dtype(d, shape);
-    if (shape.dtype != DT_F32 && shape.dtype != DT_F16 && shape.dtype != DT_BF16)
-        return fail(err, E_UNSUPPORTED, "the cpu backend keeps keys and values in F32, F16 or BF16");
+    if (shape.dtype != DT_F32 && shape.dtype != DT_F16 && shape.dtype != DT_BF16 && shape.dtype != DT_I8)
+        return fail(err, E_UNSUPPORTED, "the cpu backend keeps keys and values in F32, F16, BF16 or int8");
     if (shape.n_layer < 1 || shape.n_kv_head < 1 || shape.n_pages < 1)
         return fail(err, E_INVALID, "a KV cache needs layers, heads and pages");
     if (shape.head_dim < 1 || shape.head_dim > ATTN_DIM_MAX)
@@ -197,7 +208,7 @@ static Status kv_cache(Device *d, KvShape shape, KvCache **out, Err *err)
     KvCache *kv = ARENA_NEW(d->arena, KvCache, 1);
     kv->shape = shape;
     kv->dim_pad = (shape.head_dim + 15) & ~15;
-    kv->elem = shape.dtype == DT_F32 ? 4 : 2;
+    kv->k_bytes = kv_k_bytes(d, shape);
     kv->head_bytes = kv_head_bytes(d, shape);
     if (!mul_size(kv_page_bytes(d, shape), (size_t)shape.n_pages, &kv->size))
         return fail(err, E_LIMIT, "a KV cache of %d pages is too large", shape.n_pages);
@@ -250,7 +261,7 @@ static void forward_begin(Device *d, const DeviceBatch *b)
         CHECK(last < d->rope[i].max_pos);
         if (last >= d->rope[i].n_filled) rope_fill(&d->rope[i], MIN((last | 255) + 1, d->rope[i].max_pos));
     }
-    cpu_attend_reserve(d, b->n_seq);
+    cpu_attend_begin(d, b);
 }
 
 static void forward_end(Device *d)

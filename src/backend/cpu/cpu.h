@@ -16,7 +16,7 @@ enum { ROPE_TABLES_MAX = 16 };
 struct KvCache {
     KvShape shape; /* dtype settled */
     int dim_pad;
-    size_t elem, head_bytes, size;
+    size_t k_bytes, head_bytes, size; /* of K of one page and head; of both; of all */
     char *data;
     KvCache *next; /* of the device */
 };
@@ -68,7 +68,7 @@ static inline char *cpu_kv_at(const KvCache *kv, int layer, int page, int kv_hea
 }
 static inline char *cpu_kv_v(const KvCache *kv, char *k)
 {
-    return k + (size_t)kv->shape.head_dim * KV_PAGE * kv->elem;
+    return k + kv->k_bytes;
 }
 
 /* Calls fn for ranges that make up [0, n), on the pool if n * cost (about nanoseconds) is worth waking it. */
@@ -88,7 +88,8 @@ void cpu_softcap(Device *d, Tensor logits, float cap);
 /* attend.c */
 AttendRoom *cpu_attend_room(Device *d);
 void cpu_attend_room_free(AttendRoom *r);
-void cpu_attend_reserve(Device *d, int n_seq); /* makes room for such a batch */
+void cpu_attend_reserve(Device *d, int n_seq);          /* makes room for such a batch */
+void cpu_attend_begin(Device *d, const DeviceBatch *b); /* looks who shares pages */
 void cpu_kv_store(Device *d, KvCache *kv, int layer, Tensor qkv, int n_head);
 void cpu_attend(Device *d, Tensor out, Tensor qkv, KvCache *kv, int layer, const AttnParams *p);
 

@@ -9,6 +9,7 @@ const Simd simd_plain = {
     .softcap = plain_softcap,
     .rope = plain_rope,
     .glu = plain_glu,
+    .quantize = plain_quantize,
     .kv_store = plain_kv_store,
     .attend = plain_attend,
     .argmax = plain_argmax,

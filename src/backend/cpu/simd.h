@@ -20,8 +20,12 @@ enum {
     CHUNK = 256         /* logits that are looked at, or passed over, together */
 };
 
+#define ATTN_TINY 1e-30f /* a largest magnitude below which int8 codes are all 0 */
+
 /* The queries of one tile against one block of pages of one kv head.
- * K of a page is [dim][16 tokens], V is [16 tokens][dim_pad]: a lane is a token for K and a dimension for V. */
+ * K of a page is [dim][16 tokens], V is [16 tokens][dim_pad]: a lane is a token for K and a dimension for V.
+ * As int8 (DT_I8) K is [dim / 4, rounded up][16 tokens][4], V as above, and each is followed by its tokens' f32 scales, [16].
+ * Queries are then int8 as well, so that q.k is a sum of whole numbers: the same on every instruction set. */
 typedef struct {
     int n_rows, n_pages;
     int dim, dim_pad; /* dim_pad: rounded up to 16 */
@@ -29,14 +33,26 @@ typedef struct {
     float softcap;
     const void *k[ATTN_PAGES];
     const void *v[ATTN_PAGES];
-    int from[ATTN_ROWS];   /* row r sees tokens [from, to) of the block; nothing outside may touch its result, */
-    int to[ATTN_ROWS];     /* not even a NaN */
-    const float *q;        /* [n_rows][dim_pad], scaled, zero beyond dim */
-    float *score;          /* [ATTN_ROWS][ATTN_BLOCK] room */
-    float *acc[ATTN_ROWS]; /* out: [dim_pad] sum of exp(s - max) * v */
-    float max[ATTN_ROWS];  /* out: -INFINITY when nothing is seen */
-    float sum[ATTN_ROWS];  /* out: sum of exp(s - max) */
+    int from[ATTN_ROWS];    /* row r sees tokens [from, to) of the block; nothing outside may touch its result, */
+    int to[ATTN_ROWS];      /* not even a NaN */
+    const float *q;         /* [n_rows][dim_pad], scaled, zero beyond dim; int8: not looked at */
+    const int8_t *q_codes;  /* int8: [n_rows][dim_pad] */
+    const float *q_scale;   /* int8: [n_rows] */
+    const int32_t *q_total; /* int8: [n_rows] sum of the codes */
+    float *score;           /* [ATTN_ROWS][ATTN_BLOCK] room */
+    float *acc[ATTN_ROWS];  /* out: [dim_pad] sum of exp(s - max) * v */
+    float max[ATTN_ROWS];   /* out: -INFINITY when nothing is seen */
+    float sum[ATTN_ROWS];   /* out: sum of exp(s - max) */
 } AttnBlock;
+
+static inline const float *attn_k_scale(const AttnBlock *b, int page)
+{
+    return (const float *)(const void *)((const char *)b->k[page] + (size_t)((b->dim + 3) & ~3) * KV_PAGE);
+}
+static inline const float *attn_v_scale(const AttnBlock *b, int page)
+{
+    return (const float *)(const void *)((const char *)b->v[page] + (size_t)b->dim_pad * KV_PAGE);
+}
 
 /* The weight of a logit y <= top: 2^((y - top) * by). */
 typedef struct {
@@ -74,6 +90,9 @@ typedef struct {
     void (*rope)(float *x, const float *cos_sin, int half, bool interleaved);
     void (*glu)(float *out, const float *gate, const float *up, int n, GluAct act);
 
+    /* codes = x in steps of *scale = amax / 127, rounded to nearest even, and their sum; *scale is 0 where amax < 1e-30, and NaN
+     * with codes of 0 if any x is NaN or infinite */
+    void (*quantize)(int8_t *codes, const float *x, int n, float *scale, int32_t *total);
     /* one token's k and v of one head into slot `slot` of a page; values beyond F16 saturate */
     void (*kv_store)(void *k_page, void *v_page, const float *k, const float *v, int dim, int slot, DType dtype);
     void (*attend)(AttnBlock *b);
@@ -114,6 +133,7 @@ void plain_scale(float *x, int n, float by);
 void plain_softcap(float *x, int n, float cap);
 void plain_rope(float *x, const float *cos_sin, int half, bool interleaved);
 void plain_glu(float *out, const float *gate, const float *up, int n, GluAct act);
+void plain_quantize(int8_t *codes, const float *x, int n, float *scale, int32_t *total);
 void plain_kv_store(void *k_page, void *v_page, const float *k, const float *v, int dim, int slot, DType dtype);
 void plain_attend(AttnBlock *b);
 int plain_argmax(const float *x, int n);

@@ -7,10 +7,12 @@
 /* The words first, then what is written in them. */
 /* clang-format off */
 #include "backend/cpu/vec_avx2.h"
+#include "backend/cpu/attend_avx2.h"
 #include "backend/cpu/math_vec.h"
 
 #define VEC_WIDE_TILES 0
 #include "backend/cpu/attend_vec.h"
+#include "backend/cpu/store_vec.h"
 #include "backend/cpu/pointwise_vec.h"
 #include "backend/cpu/sample_vec.h"
 
@@ -22,6 +24,7 @@ const Simd simd_avx2 = {
     .softcap = vec_softcap,
     .rope = vec_rope,
     .glu = vec_glu,
+    .quantize = vec_quantize,
     .kv_store = vec_kv_store,
     .attend = vec_attend,
     .argmax = vec_argmax,
