@@ -248,7 +248,7 @@ static Expr json_class(Build *b, Ranges r)
     }
     Expr e[2] = { utf8_class(b, raw), exprs_cat(&b->x, exprs_literal(&b->x, "\\", 1), exprs_or(&b->x, after, 2)) };
     Expr out = exprs_or(&b->x, e, 2);
-    exprs_mark_char(&b->x, out, groups_of(raw), X_JSON);
+    exprs_mark_char(&b->x, out, groups_of(raw), X_JSON | X_CHAR);
     return out;
 }
 
@@ -261,7 +261,7 @@ Expr expr_class(Build *b, const CharRange *ranges, size_t n, Spelling how)
         e = json_class(b, r);
     } else {
         e = utf8_class(b, r);
-        if (e != EXPR_NOTHING) exprs_mark_char(&b->x, e, groups_of(r), X_UTF8);
+        if (e != EXPR_NOTHING) exprs_mark_char(&b->x, e, groups_of(r), X_UTF8 | X_CHAR);
     }
     return build_check(b) ? EXPR_NOTHING : e;
 }

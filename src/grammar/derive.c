@@ -1,5 +1,6 @@
 /* derive.c - what is computed from nodes: derivatives, emptiness, saturation, absorption. See expr.h. */
 #include "grammar/expr.h"
+#include "grammar/groups.h"
 
 enum { KIDS_ON_STACK = 48, SATURATE_DEPTH = 200, WEIGHT_MAX = 1 << 20 };
 
@@ -308,33 +309,78 @@ uint32_t exprs_saturate(Exprs *x, uint32_t e, uint32_t reach)
 
 /* ---- absorption ---- */
 
-static bool char_repeat(const Exprs *x, uint32_t e, Absorb *out)
+/* True if e has every string of k trailing bytes, the first of which lies between lo and hi. */
+static bool all_trails(Exprs *x, uint32_t e, int k, int lo, int hi)
 {
-    const ExprNode *n = &x->node[e];
-    if (n->kind != X_REPEAT || !(x->node[n->a].flags & X_CHAR)) return false;
-    *out = (Absorb){ x->absorbs[x->node[n->a].more], n->c };
+    if (k == 0) return e != EXPR_NOTHING && exprs_nullable(x, e);
+    uint32_t last = EXPR_NOTHING;
+    int last_class = -1;
+    for (int c = lo; c <= hi; c++) {
+        if (x->class_of[c] == last_class) continue; /* classes are mostly runs */
+        last_class = x->class_of[c];
+        uint32_t d = derive(x, e, (uint8_t)c);
+        if (d == EXPR_NOTHING) return false;
+        if (d == last) continue;
+        last = d;
+        if (!all_trails(x, d, k - 1, 0x80, 0xBF)) return false;
+    }
     return true;
 }
 
-Absorb exprs_absorb(const Exprs *x, uint32_t e)
+static bool all_leads(Exprs *x, uint32_t e, int k, int lo, int hi)
 {
-    const ExprNode *n = &x->node[e];
+    for (int c = lo; c <= hi; c++) {
+        int from = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80, to = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+        uint32_t d = derive(x, e, (uint8_t)c);
+        if (d == EXPR_NOTHING || !all_trails(x, d, k, from, to)) return false;
+    }
+    return true;
+}
+
+/* The groups of bytes of which every character is, by itself, in e; remembered in the node. */
+static uint64_t char_groups(Exprs *x, uint32_t e)
+{
+    if (x->node[e].more) return x->absorbs[x->node[e].more];
+    uint64_t groups = ~0ull & ~(1ull << GROUP_BAD);
+    for (int c = 0; c < 0x80; c++) {
+        uint32_t d = derive(x, e, (uint8_t)c);
+        if (d == EXPR_NOTHING || !exprs_nullable(x, d)) groups &= ~(1ull << group_of_ascii((uint8_t)c));
+    }
+    if (!all_leads(x, e, 1, 0xC2, 0xDF)) groups &= ~(1ull << GROUP_LEAD2);
+    if (!all_leads(x, e, 2, 0xE0, 0xEF)) groups &= ~(1ull << GROUP_LEAD3);
+    if (!all_leads(x, e, 3, 0xF0, 0xF4)) groups &= ~(1ull << GROUP_LEAD4);
+    if (x->stop) return 0;
+    exprs_mark_char(x, e, groups, 0);
+    return groups;
+}
+
+static bool char_repeat(Exprs *x, uint32_t e, Absorb *out)
+{
+    ExprNode n = x->node[e];
+    if (n.kind != X_REPEAT) return false;
+    *out = (Absorb){ char_groups(x, n.a), n.c };
+    return out->groups != 0;
+}
+
+Absorb exprs_absorb(Exprs *x, uint32_t e)
+{
+    ExprNode n = x->node[e];
     Absorb best = { 0, 0 }, a;
-    if (n->kind == X_REPEAT) {
-        if (!(n->flags & X_HARD) && char_repeat(x, e, &a)) best = a;
-    } else if (n->kind == X_CAT) {
-        if (!(n->flags & X_HARD) && char_repeat(x, n->a, &a)) best = a;
-    } else if (n->kind == X_OR) {
-        for (uint32_t i = 0; i < n->b; i++) {
-            a = exprs_absorb(x, x->kids[n->a + i]);
+    if (n.kind == X_REPEAT) {
+        if (char_repeat(x, e, &a)) best = a;
+    } else if (n.kind == X_CAT) {
+        if (char_repeat(x, n.a, &a)) best = a;
+    } else if (n.kind == X_OR) {
+        for (uint32_t i = 0; i < n.b; i++) {
+            a = exprs_absorb(x, x->kids[n.a + i]);
             bool wider = __builtin_popcountll(a.groups) > __builtin_popcountll(best.groups);
             if (a.groups && (a.chars > best.chars || (a.chars == best.chars && wider))) best = a;
         }
-    } else if (n->kind == X_AND) {
+    } else if (n.kind == X_AND) { /* what is left must hold the empty string whenever it stops */
         best = (Absorb){ ~0ull, UINT32_MAX };
-        for (uint32_t i = 0; i < n->b; i++) {
-            uint32_t kid = x->kids[n->a + i];
-            if (!char_repeat(x, kid, &a) || x->node[kid].b != 0) return (Absorb){ 0, 0 };
+        for (uint32_t i = 0; i < n.b; i++) {
+            uint32_t kid = x->kids[n.a + i];
+            if (x->node[kid].b != 0 || !char_repeat(x, kid, &a)) return (Absorb){ 0, 0 };
             best.groups &= a.groups;
             best.chars = MIN(best.chars, a.chars);
         }

@@ -251,7 +251,6 @@ void exprs_mark_char(Exprs *x, uint32_t e, uint64_t groups, unsigned flags)
     ExprNode *n = &x->node[e];
     n->flags |= (uint8_t)flags;
     if (e == EXPR_NOTHING || n->more) return;
-    n->flags |= X_CHAR;
     x->absorbs = array_room32(x->absorbs, x->n_absorbs, &x->cap_absorbs, sizeof *x->absorbs);
     n->more = x->n_absorbs;
     x->absorbs[x->n_absorbs++] = groups;

@@ -32,7 +32,7 @@ enum {
     X_DEAD = 8,     /* known to be empty; neither: not known */
     X_UTF8 = 16,    /* only strings of whole UTF-8 characters */
     X_JSON = 32,    /* only insides of JSON strings */
-    X_CHAR = 64,    /* made by expr_class: strings of exactly one character, `more` says which */
+    X_CHAR = 64,    /* made by expr_class: strings of exactly one character */
     X_BIG = 128     /* has a repetition with a large bound inside */
 };
 
@@ -49,7 +49,7 @@ typedef struct {
     uint16_t height; /* how deep a recursion over it goes */
     uint32_t a, b, c;
     uint32_t first;   /* byte set: no other byte has a derivative (some of these may have none) */
-    uint32_t more;    /* X_CHAR: index in absorbs, else 0 */
+    uint32_t more;    /* index in absorbs: which characters are in it; 0: not known */
     uint64_t hash[2]; /* of the structure: equal in every pool with the same seed */
 } ExprNode;
 
@@ -67,7 +67,7 @@ typedef struct {
     uint32_t *kids;
     size_t n_kids, cap_kids;
     Buf lits;
-    uint64_t *absorbs; /* by X_CHAR node: groups of bytes (trie.h) that are characters of it */
+    uint64_t *absorbs; /* groups of bytes (groups.h) */
     uint32_t n_absorbs, cap_absorbs;
     ExprMemo derived, saturated;
     uint32_t *stamps; /* by node: visited in search number stamp */
@@ -99,7 +99,7 @@ uint32_t exprs_or(Exprs *x, const uint32_t *e, size_t n);
 uint32_t exprs_and(Exprs *x, const uint32_t *e, size_t n);
 uint32_t exprs_not(Exprs *x, uint32_t a);
 uint32_t exprs_repeat(Exprs *x, uint32_t a, uint32_t min, uint32_t max);
-/* Says that a node holds exactly the characters whose groups are given, spelled so. */
+/* Says that a node holds all characters of the groups given; flags: X_CHAR and a spelling if it holds nothing else. */
 void exprs_mark_char(Exprs *x, uint32_t e, uint64_t groups, unsigned flags);
 
 /* Brings class_of up to date with the sets and literals made so far. */
@@ -113,7 +113,7 @@ typedef struct {
     uint64_t groups;
     uint32_t chars;
 } Absorb;
-Absorb exprs_absorb(const Exprs *x, uint32_t e);
+Absorb exprs_absorb(Exprs *x, uint32_t e);
 
 static inline bool exprs_nullable(const Exprs *x, uint32_t e)
 {

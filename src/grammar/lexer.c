@@ -201,6 +201,7 @@ Absorb lexer_absorb(Lexer *l, LexId s)
     Absorb best = { 0, 0 };
     for (uint32_t i = 0; i < st->n; i++) {
         Absorb a = exprs_absorb(l->x, l->part[st->at + i].rest);
+        if (l->x->stop) return best;
         bool wider = __builtin_popcountll(a.groups) > __builtin_popcountll(best.groups);
         if (a.groups && (a.chars > best.chars || (a.chars == best.chars && wider))) best = a;
     }

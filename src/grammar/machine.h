@@ -17,21 +17,20 @@ typedef struct {
     RowId row;
 } Place;
 
-/* A tail of tokens after a lexeme has ended inside them, and the positions (in the state's vector) of lexemes that end there. */
+/* Where lexemes end inside tokens: the nodes of the vocabulary's trie, for one set of lexemes that end there, given by their
+ * positions in the state's vector. */
 typedef struct {
-    uint32_t *ended;
-    uint32_t n_ended;
-    Trie tails;
-} BaseTails;
+    uint32_t *ended, *node;
+    uint32_t n_ended, n_nodes;
+} BaseEnds;
 
 struct Base {
     _Atomic int refs;
     uint64_t hash[2];
     uint32_t *words; /* tokens that stay inside the lexemes or end with one: dense */
-    uint32_t n_allowed;
-    BaseTails *tails;
-    size_t n_tails, bytes;
-    bool open; /* lexemes may end nearly anywhere: tails are not listed, places are walked one by one */
+    BaseEnds *ends;
+    size_t n_ends, bytes;
+    bool open; /* lexemes end at too many nodes to list them */
 };
 
 /* The text tokens allowed at a place: those of base (may be NULL), of words (may be NULL) and the ids. */
@@ -56,8 +55,8 @@ typedef struct {
     /* scratch of walks */
     uint32_t *words;
     Place *stack;
-    size_t cap_stack;
     uint32_t *level; /* where the places of a depth end in stack */
+    LexId *at;       /* by depth */
 } Masks;
 
 struct Grammar {

@@ -3,9 +3,8 @@
  * A place is a lexer state and a row. Few tokens: the vocabulary's trie is walked with the machine itself, entering only
  * what lives. Many: the answer is put together from two parts. The base depends on the lexer state alone: tokens that stay
  * inside its lexemes or end with one; it is found by the structure of the state, so that all grammars of a model share it. Tokens that
- * run past the end of a lexeme depend on the row: for each set of lexemes that may end the base keeps the distinct
- * rests of such tokens as a trie of their own, and that small trie is walked with the row that follows. A subtree whose
- * bytes the state absorbs (expr.h) is taken whole, without a walk.
+ * run past the end of a lexeme depend on the row: the base lists the nodes at which lexemes end inside tokens, and
+ * what is below them is walked with the row that follows. A subtree whose bytes the state absorbs (expr.h) is taken whole.
  *
  * Places are saturated first: a bound that no token can reach is no bound, so every remaining length of a long string has
  * the same mask. Nothing of this changes what a mask is: by definition the tokens whose bytes the machine accepts one by one. */
@@ -16,7 +15,7 @@
 
 enum {
     DIRECT_NODES = 1500,      /* a walk that enters more is better made through a base */
-    MAX_TAILS = 16384,        /* rests kept for one base */
+    MAX_ENDS = 4096,          /* nodes listed in one base */
     SPARSE_IDS = 512,         /* longer lists are kept as words */
     ABSORB_SPAN = 8,          /* smaller subtrees are walked */
     SHARED_BYTES = 256 << 20, /* of the vocabulary's bases */
@@ -34,17 +33,20 @@ void masks_init(Grammar *g)
     m->n_slots = FIRST_SLOTS;
     m->slots = mem_alloc_array(m->n_slots, sizeof *m->slots);
     m->words = mem_alloc_array(n_words(g), sizeof *m->words);
-    m->level = mem_alloc_array((size_t)g->vocab->trie.max_depth + 2, sizeof *m->level);
+    size_t depth = (size_t)g->vocab->trie.max_depth + 2;
+    m->level = mem_alloc_array(depth, sizeof *m->level);
+    m->at = mem_alloc_array(depth, sizeof *m->at);
+    m->stack = mem_alloc_array(depth * MAX_PLACES, sizeof *m->stack);
 }
 
 static void base_drop(Base *b)
 {
     if (!b || atomic_fetch_sub(&b->refs, 1) != 1) return;
-    for (size_t i = 0; i < b->n_tails; i++) {
-        mem_free(b->tails[i].ended);
-        trie_done(&b->tails[i].tails);
+    for (size_t i = 0; i < b->n_ends; i++) {
+        mem_free(b->ends[i].ended);
+        mem_free(b->ends[i].node);
     }
-    mem_free(b->tails);
+    mem_free(b->ends);
     mem_free(b->words);
     mem_free(b);
 }
@@ -61,13 +63,14 @@ void masks_done(Grammar *g)
     mem_free(m->words);
     mem_free(m->stack);
     mem_free(m->level);
+    mem_free(m->at);
 }
 
 size_t masks_memory(const Grammar *g)
 {
     const Masks *m = &g->m;
     return m->cap * sizeof *m->mask + m->n_slots * 4 + m->cap_ids * 4 + m->dense_bytes + m->cap_base_of * 8 +
-           m->cap_stack * sizeof *m->stack + n_words(g) * 4;
+           n_words(g) * 4;
 }
 
 /* ---- where a walk puts what it finds ---- */
@@ -103,7 +106,7 @@ static void put_ranks(Walk *w, uint32_t from, uint32_t to)
 
 static bool absorbed(const Trie *t, uint32_t i, Absorb a)
 {
-    return t->below && !(t->below[i].groups & ~a.groups) && t->below[i].chars <= a.chars;
+    return !(t->below[i].groups & ~a.groups) && t->below[i].chars <= a.chars;
 }
 
 /* ---- walks with the machine ---- */
@@ -116,22 +119,19 @@ static bool absorbed_by_any(Walk *w, uint32_t i, const Place *p, size_t n)
     return false;
 }
 
-/* All texts of the trie, from a place. false: stopped, or max_entered nodes were entered. Places of depth d stand in stack
- * between level[d - 1] and level[d]. */
-static bool walk_places(Walk *w, Place from)
+/* All texts below node root, from a place. false: stopped, or max_entered nodes were entered. Places of depth d below the root stand
+ * in stack between level[d - 1] and level[d]. */
+static bool walk_places(Walk *w, uint32_t root, Place from)
 {
     Masks *m = &w->g->m;
     const Trie *t = w->t;
-    size_t need = ((size_t)t->max_depth + 2) * MAX_PLACES;
-    if (m->cap_stack < need) {
-        m->stack = mem_grow(m->stack, need * sizeof *m->stack);
-        m->cap_stack = need;
-    }
+    uint32_t top = t->node[root].depth, stop = root + t->node[root].span;
     m->stack[0] = from;
     m->level[0] = 1;
-    for (uint32_t i = 1; i < t->n_nodes;) {
+    for (uint32_t i = root + 1; i < stop;) {
         const TrieNode *n = &t->node[i];
-        uint32_t begin = n->depth > 1 ? m->level[n->depth - 2] : 0, end = m->level[n->depth - 1];
+        uint32_t depth = n->depth - top;
+        uint32_t begin = depth > 1 ? m->level[depth - 2] : 0, end = m->level[depth - 1];
         bool ended;
         size_t k = machine_step(w->g, m->stack + begin, end - begin, n->byte, m->stack + end, &ended);
         while (k && m->stack[end + k - 1].lex == LEX_DEAD) k--; /* a row where no text may follow */
@@ -141,11 +141,20 @@ static bool walk_places(Walk *w, Place from)
             continue;
         }
         if (++w->entered > w->max_entered) return false;
-        m->level[n->depth] = end + (uint32_t)k;
+        m->level[depth] = end + (uint32_t)k;
         bool whole = k && absorbed_by_any(w, i, m->stack + end, k);
         put_ranks(w, n->rank, t->node[whole ? i + n->span : i + 1].rank);
         i += whole || k == 0 ? n->span : 1;
     }
+    return true;
+}
+
+/* The same where the root's children are many and few of them live: those are looked for by their bytes first. */
+static bool walk_rest(Walk *w, uint32_t root, Place from, const ByteSet *first)
+{
+    const Trie *t = w->t;
+    for (uint32_t c = root + 1; c < root + t->node[root].span; c += t->node[c].span)
+        if (set_has(first, t->node[c].byte)) return walk_places(w, root, from);
     return true;
 }
 
@@ -155,23 +164,21 @@ typedef struct {
     uint32_t node, accept;
 } Crossing;
 
-typedef struct {
-    Crossing *p;
-    size_t n, cap;
-} Crossings;
+/* Called where a lexeme ends inside tokens; false stops the walk. */
+typedef bool (*OnCrossing)(void *arg, Crossing c);
 
-/* The trie walked with the lexer alone; words get the tokens, `out` the nodes where lexemes end inside tokens. */
-static bool walk_lexer(Walk *w, LexId from, Crossings *out)
+/* The trie walked with the lexer alone: tokens that stay inside lexemes or end with one. */
+static bool walk_lexer(Walk *w, LexId from, OnCrossing on, void *arg)
 {
     Grammar *g = w->g;
     const Trie *t = w->t;
-    LexId *at = mem_alloc_array((size_t)t->max_depth + 2, sizeof *at);
+    LexId *at = g->m.at;
     at[0] = from;
     for (uint32_t i = 1; i < t->n_nodes;) {
         const TrieNode *n = &t->node[i];
         LexId to = lexer_step(&g->l, at[n->depth - 1], n->byte);
         if (to == LEX_DEAD) {
-            if (g->x.stop) break;
+            if (g->x.stop) return false;
             i += n->span;
             continue;
         }
@@ -183,14 +190,26 @@ static bool walk_lexer(Walk *w, LexId from, Crossings *out)
             continue;
         }
         put_ranks(w, n->rank, t->node[i + 1].rank);
-        if (s->accept && n->span > 1) {
-            out->p = array_room(out->p, out->n, &out->cap, sizeof *out->p);
-            out->p[out->n++] = (Crossing){ i, s->accept };
-        }
-        i += s->n ? 1 : n->span;
+        s = &g->l.state[to];
+        bool more = s->n;
+        if (s->accept && n->span > 1 && !on(arg, (Crossing){ i, s->accept })) return false;
+        i += more ? 1 : n->span;
     }
-    mem_free(at);
     return !g->x.stop;
+}
+
+typedef struct {
+    Crossing *p;
+    size_t n, cap;
+} Crossings;
+
+static bool note_crossing(void *arg, Crossing c)
+{
+    Crossings *l = arg;
+    if (l->n > MAX_ENDS) return true; /* too many: the base will be open */
+    l->p = array_room(l->p, l->n, &l->cap, sizeof c);
+    l->p[l->n++] = c;
+    return true;
 }
 
 static int by_accept(const void *p, const void *q)
@@ -200,25 +219,8 @@ static int by_accept(const void *p, const void *q)
     return (a->node > b->node) - (a->node < b->node);
 }
 
-/* The rests of tokens below the crossings that the base does not have by itself; false: too many. */
-static bool collect_tails(const Walk *w, const Crossing *c, size_t n, TrieEntry *e, size_t *n_entries)
-{
-    const Trie *t = w->t;
-    for (size_t i = 0; i < n; i++) {
-        const TrieNode *at = &t->node[c[i].node];
-        for (uint32_t r = at[1].rank; r < at[at->span].rank; r++) {
-            int32_t id = t->by_rank[r];
-            if (w->words[id >> 5] >> (id & 31) & 1) continue;
-            if (*n_entries == MAX_TAILS) return false;
-            Str s = grammar_vocab_bytes(w->g->vocab, id);
-            e[(*n_entries)++] = (TrieEntry){ str_cut(s, at->depth, s.n), id };
-        }
-    }
-    return true;
-}
-
 /* The numbers, in the vector of state s, of the members of an accept set. */
-static void set_ended(const Lexer *l, LexId s, uint32_t accept, BaseTails *out)
+static void set_ended(const Lexer *l, LexId s, uint32_t accept, BaseEnds *out)
 {
     size_t n;
     const Expr *e = lexer_accepted(l, accept, &n);
@@ -229,25 +231,23 @@ static void set_ended(const Lexer *l, LexId s, uint32_t accept, BaseTails *out)
     out->n_ended = (uint32_t)n;
 }
 
-static void make_tails(Walk *w, LexId s, Crossings *c, Base *b)
+static void keep_ends(const Lexer *l, LexId s, Crossings *c, Base *b)
 {
-    TrieEntry *e = mem_alloc_array(MAX_TAILS, sizeof *e);
-    size_t total = 0;
-    if (c->n > 1) qsort(c->p, c->n, sizeof *c->p, by_accept);
-    for (size_t i = 0; i < c->n && !b->open;) {
-        size_t end = i + 1, n = 0;
+    bool one = true;
+    for (size_t i = 1; i < c->n; i++) one &= c->p[i].accept == c->p[0].accept;
+    if (!one) qsort(c->p, c->n, sizeof *c->p, by_accept);
+    for (size_t i = 0; i < c->n;) {
+        size_t end = i + 1;
         while (end < c->n && c->p[end].accept == c->p[i].accept) end++;
-        b->open = !collect_tails(w, c->p + i, end - i, e, &n) || (total += n) > MAX_TAILS;
-        if (n && !b->open) {
-            b->tails = mem_grow(b->tails, (b->n_tails + 1) * sizeof *b->tails);
-            BaseTails *t = &b->tails[b->n_tails++];
-            set_ended(&w->g->l, s, c->p[i].accept, t);
-            trie_build(&t->tails, e, n, true);
-            b->bytes += t->tails.n_nodes * (sizeof(TrieNode) + sizeof(TrieBelow)) + n * 4;
-        }
+        b->ends = mem_grow(b->ends, (b->n_ends + 1) * sizeof *b->ends);
+        BaseEnds *e = &b->ends[b->n_ends++];
+        set_ended(l, s, c->p[i].accept, e);
+        e->n_nodes = (uint32_t)(end - i);
+        e->node = mem_alloc_array(end - i, sizeof *e->node);
+        for (size_t k = i; k < end; k++) e->node[k - i] = c->p[k].node;
+        b->bytes += (end - i) * sizeof *e->node + sizeof *e;
         i = end;
     }
-    mem_free(e);
 }
 
 static Base *make_base(Grammar *g, LexId s, const uint64_t hash[2])
@@ -260,8 +260,9 @@ static Base *make_base(Grammar *g, LexId s, const uint64_t hash[2])
     atomic_init(&b->refs, 1);
     Walk w = { .g = g, .t = &g->vocab->trie, .words = b->words, .many = true };
     Crossings c = { 0 };
-    if (walk_lexer(&w, s, &c)) {
-        make_tails(&w, s, &c, b);
+    if (walk_lexer(&w, s, note_crossing, &c)) {
+        b->open = c.n > MAX_ENDS;
+        if (!b->open) keep_ends(&g->l, s, &c, b);
     } else {
         base_drop(b);
         b = NULL;
@@ -414,7 +415,7 @@ static Walk walk_begin(Grammar *g, size_t max_entered)
 static bool direct_mask(Grammar *g, Place p, size_t max_entered, Mask *out)
 {
     Walk w = walk_begin(g, max_entered);
-    if (walk_places(&w, p)) {
+    if (walk_places(&w, 0, p)) {
         take_found(&w, out);
         return true;
     }
@@ -422,27 +423,73 @@ static bool direct_mask(Grammar *g, Place p, size_t max_entered, Mask *out)
     return false;
 }
 
-/* Adds to the base's tokens those that go on after a lexeme's end. */
-static bool mask_with_tails(Grammar *g, Place p, Base *b, Mask *out)
+/* The place after lexemes of an accept set have ended; *first: bytes that may follow (and perhaps some that may not). */
+static bool place_after(Grammar *g, RowId row, uint32_t accept, Place *out, ByteSet *first)
 {
-    Walk w = walk_begin(g, SIZE_MAX);
+    RowId to = rows_scan(&g->r, row, accept);
+    if (to == ROW_NONE) return false;
+    *out = (Place){ g->r.row[to].start, to };
+    const LexState *s = &g->l.state[out->lex];
+    *first = (ByteSet){ { 0 } };
+    for (uint32_t i = 0; i < s->n; i++) {
+        const ByteSet *f = &g->x.sets[g->x.node[g->l.part[s->at + i].rest].first];
+        for (int k = 0; k < 4; k++) first->bits[k] |= f->bits[k];
+    }
+    return true;
+}
+
+/* Adds the tokens that go on after a lexeme's end at the nodes that the base lists. */
+static bool add_listed(Walk *w, Place p, const Base *b)
+{
+    Grammar *g = w->g;
     Expr few[64];
-    bool good = true;
-    for (size_t i = 0; i < b->n_tails && good; i++) {
-        const BaseTails *t = &b->tails[i];
+    for (size_t i = 0; i < b->n_ends; i++) {
+        const BaseEnds *t = &b->ends[i];
         Expr *e = t->n_ended <= COUNT(few) ? few : mem_alloc_array(t->n_ended, sizeof *e);
         for (uint32_t k = 0; k < t->n_ended; k++) e[k] = g->l.part[g->l.state[p.lex].at + t->ended[k]].lexeme;
-        RowId row = rows_scan(&g->r, p.row, lexer_accept_set(&g->l, e, t->n_ended));
+        uint32_t accept = lexer_accept_set(&g->l, e, t->n_ended);
         if (e != few) mem_free(e);
-        w.t = &t->tails;
-        good = row != ROW_NONE;
-        if (good && g->r.row[row].start != LEX_DEAD) good = walk_places(&w, (Place){ g->r.row[row].start, row });
+        Place after;
+        ByteSet first;
+        if (!place_after(g, p.row, accept, &after, &first)) return false;
+        for (uint32_t k = 0; k < t->n_nodes && after.lex != LEX_DEAD; k++)
+            if (!walk_rest(w, t->node[k], after, &first)) return false;
     }
-    if (good)
+    return true;
+}
+
+typedef struct {
+    Walk *w;
+    RowId row;
+    uint32_t accept; /* of after and first */
+    Place after;
+    ByteSet first;
+} Follow;
+
+static bool follow_crossing(void *arg, Crossing c)
+{
+    Follow *f = arg;
+    if (c.accept != f->accept && !place_after(f->w->g, f->row, c.accept, &f->after, &f->first)) return false;
+    f->accept = c.accept;
+    return f->after.lex == LEX_DEAD || walk_rest(f->w, c.node, f->after, &f->first);
+}
+
+/* The same where there are too many such nodes to list: they are met again. */
+static bool add_met(Walk *w, Place p)
+{
+    Follow f = { .w = w, .row = p.row };
+    return walk_lexer(w, p.lex, follow_crossing, &f);
+}
+
+static bool mask_on_base(Grammar *g, Place p, Base *b, Mask *out)
+{
+    Walk w = walk_begin(g, SIZE_MAX);
+    if (b->open ? add_met(&w, p) : add_listed(&w, p, b)) {
         take_found(&w, out);
-    else
-        forget_found(&w);
-    return good;
+        return true;
+    }
+    forget_found(&w);
+    return false;
 }
 
 const Mask *mask_of(Grammar *g, Place p)
@@ -461,9 +508,7 @@ const Mask *mask_of(Grammar *g, Place p)
         g->l.state[lex].dense = true;
         b = base_for(g, lex, true);
     }
-    if (!b) return NULL;
-    bool good = b->open ? direct_mask(g, q, SIZE_MAX, &made) : mask_with_tails(g, q, b, &made);
-    if (!good) return NULL;
-    if (!b->open) made.base = b;
+    if (!b || !mask_on_base(g, q, b, &made)) return NULL;
+    made.base = b;
     return remember(g, made);
 }
