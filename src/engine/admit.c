@@ -33,7 +33,9 @@ static int guess_growth(const Sched *s, const Seq *q)
  * ahead learns of an end a pass later. */
 static int guess_end(const Sched *s, const Seq *q, int n_computed)
 {
-    return guess_growth(s, q) + s->limits.ahead + (seq_n_positions(q) - n_computed) / s->limits.max_batch_tokens;
+    const SchedLimits *l = &s->limits;
+    int chunk = MIN(l->prefill_first ? l->max_batch_tokens : MAX(l->mixed_tokens / 4, 1), l->chunk_tokens);
+    return guess_growth(s, q) + l->ahead + (seq_n_positions(q) - n_computed) / chunk;
 }
 
 /* Sums over the sequences that end in one bucket of the forecast. */

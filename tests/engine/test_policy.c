@@ -168,10 +168,12 @@ static void fill_cache(uint64_t seed, bool ahead)
     o.policy = (SchedPolicy)rng_below(&rng, 3);
     o.prefill_first = rng_below(&rng, 2);
     o.max_running = 64;
+    if (rng_below(&rng, 2)) o.chunk_tokens = o.mixed_tokens = 80;
     Bench b = bench_open(o, PAGES, sim_config_default());
     Ended ended = { 0 };
+    uint32_t longest = rng_below(&rng, 3) ? 100 : 600;
     for (int i = 0; i < N; i++)
-        submit(&b, 1 + (int)rng_below(&rng, 100), 1 + (int)rng_below(&rng, 200), false, i, &ended);
+        submit(&b, 1 + (int)rng_below(&rng, longest), 1 + (int)rng_below(&rng, 200), false, i, &ended);
     double used = 0;
     int n = 0;
     for (; engine_step(b.engine); n++) {
@@ -189,7 +191,7 @@ static void fill_cache(uint64_t seed, bool ahead)
 static void test_known_lengths_fill_the_cache(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < (SLOW ? 4 : 100); seed++) fill_cache(seed, seed % 2);
+    for (uint64_t seed = 0; seed < (SLOW ? 4 : 400); seed++) fill_cache(seed, seed % 2);
 }
 
 int main(void)

@@ -205,11 +205,67 @@ static void test_online(void **state)
     assert_true(crowded.gap_p99 < 0.1);
 }
 
+/* ---- the device ---- */
+
+/* What passes of these rows of one sequence, of which the last n_logit are wanted, take on a device of its own. */
+static void time_passes(bool walk, const int (*pass)[2], int n, int64_t *ns)
+{
+    static int32_t token[4096], pos[4096], pages[256], logit_row[4096];
+    Err err = { 0 };
+    Rig r = { 0 };
+    int32_t len = 0;
+    uint64_t id = 1;
+    assert_int_equal(
+        load_open(RADISH_TESTS "/engine/data/llama8b", (LoadOptions){ .dummy = true }, &r.checkpoint, &err), OK);
+    assert_int_equal(backend_sim.open(&(DeviceOptions){ 0 }, &r.device, &err), OK);
+    ModelOptions m = { .ops = &backend_sim,
+                       .device = r.device,
+                       .max_batch_tokens = 4096,
+                       .max_seqs = 4096,
+                       .n_pages = 256,
+                       .kv_dtype = DT_NONE,
+                       .profile = walk }; /* a profile times each operation: no pass is replayed */
+    assert_int_equal(model_open(r.checkpoint, &m, &r.model, &err), OK);
+    for (int i = 0; i < 256; i++) pages[i] = i;
+    for (int i = 0; i < n; i++) {
+        int rows = pass[i][0], n_logit = pass[i][1];
+        int32_t start[2] = { 0, rows };
+        for (int k = 0; k < rows; k++) pos[k] = len + k;
+        for (int k = 0; k < n_logit; k++) logit_row[k] = rows - n_logit + k;
+        len += rows;
+        DeviceBatch b = { .n_tok = rows, .n_seq = 1, .max_pages = 256, .token = token, .pos = pos };
+        b.seq_start = start, b.seq_len = &len, b.pages = pages, b.seq_id = &id;
+        b.n_logit = n_logit, b.logit_row = logit_row;
+        int64_t before = backend_sim.now_ns(r.device);
+        model_forward(r.model, &b);
+        ns[i] = backend_sim.now_ns(r.device) - before;
+        assert_int_equal(backend_sim.sample_wait(r.device, NULL, 0, &err), OK); /* the pages were in order */
+    }
+    rig_close(&r);
+}
+
+/* A pass that is replayed costs what it costs to walk it, whatever its size and whoever is wanted of it. */
+static void test_replay(void **state)
+{
+    (void)state;
+    static const int pass[][2] = { { 1, 1 },  { 100, 0 }, { 700, 1 },    { 1, 1 }, { 5, 5 },
+                                   { 64, 3 }, { 33, 0 },  { 2000, 700 }, { 1, 1 } };
+    int64_t walked[COUNT(pass)], replayed[COUNT(pass)];
+    time_passes(true, pass, COUNT(pass), walked);
+    time_passes(false, pass, COUNT(pass), replayed);
+    for (size_t i = 0; i < COUNT(pass); i++) {
+        assert_true(walked[i] > 3000000); /* the weights are read */
+        assert_in_range(replayed[i] - walked[i] + 2, 0, 4);
+    }
+    assert_true(walked[7] > 10 * walked[8]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_offline),
         cmocka_unit_test(test_online),
+        cmocka_unit_test(test_replay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

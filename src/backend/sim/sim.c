@@ -276,6 +276,7 @@ static Status sim_kv_cache(Device *d, KvShape shape, KvCache **out, Err *err)
     kv->slot = mem_alloc_array((size_t)shape.n_pages * PAGE_TOKENS, sizeof *kv->slot);
     kv->next = d->caches;
     d->caches = kv;
+    d->program.plan = NULL; /* of another model, whose address may come again */
     *out = kv;
     return OK;
 }
