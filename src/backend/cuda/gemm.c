@@ -14,7 +14,7 @@
 
 #include "base/file.h"
 
-enum { SUGGESTIONS = 32, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 << 20, NEAR_ROWS = 1024 };
+enum { SUGGESTIONS = 20, PLANS_MAX = 8192, CHOICES_MAX = 4096, WORKSPACE = 64 << 20, NEAR_ROWS = 1024 };
 static const double HEAVY_FLOP =
     2e10; /* more than about 30 us of arithmetic: power decides, so it is timed for longer */
 
@@ -49,7 +49,7 @@ typedef struct {
     char magic[8];
     uint32_t version, size; /* of a Choice */
 } FileHead;
-static const FileHead file_head = { "rad gemm", 2, sizeof(Choice) };
+static const FileHead file_head = { "rad gemm", 3, sizeof(Choice) };
 
 typedef struct {
     GemmShape shape;
@@ -425,8 +425,8 @@ int gemm_tune(Gemm *g, Stream s, GemmShape shape, const GemmData *data, double *
     for (int i = 0; i < race.n; i++) race.r[i].algo = found[i];
     heat(&race, 1, heavy ? 0.8 : 0.3, 1.3, SUGGESTIONS);
     if (race.n == 0) return 0;
-    heat(&race, 2, heavy ? 4 : 1.2, 1.06, 6);
-    if (race.n > 1) heat(&race, heavy ? 5 : 3, heavy ? 10 : 2.5, 1.03, 3);
+    heat(&race, 2, heavy ? 4 : 1, 1.06, 5);
+    if (race.n > 1) heat(&race, heavy ? 4 : 3, heavy ? 9 : 2, 1.03, 3);
     if (race.n == 0) return 0;
     if (first_us) *first_us = time_algo(&race, &found[0], 0, heavy ? 30 : 5);
     if (best_us) *best_us = race.r[0].us;

@@ -596,15 +596,25 @@ static double time_gemv(Device *d, const Command *c, const void *const *w, int n
     return (double)ms * 1e3 / n;
 }
 
-/* Times the step's products that nobody has timed yet; their outputs are scratch until the step runs. */
+/* A product worth timing that nobody has timed yet. */
+static bool is_untuned(Device *d, const Command *c)
+{
+    if (c->kind != C_LINEAR || c->i[0] || (size_t)c->w->rows * (size_t)c->w->cols < (size_t)1 << 22) return false;
+    return !gemm_is_tuned(d->gemm, shape_of(c));
+}
+
+/* Times such products of the step; their outputs are scratch until the step runs again. It has run once: on nothing but zeros
+ * products are faster than on anything else. */
 static void tune(Device *d)
 {
+    bool any = false;
     for (int i = 0; i < d->n_commands && clock_ns() < d->tune_until_ns; i++) {
         const Command *c = &d->commands[i];
         const void *w[TUNE_WEIGHTS];
         int n = 0;
-        if (c->kind != C_LINEAR || c->i[0] || (size_t)c->w->rows * (size_t)c->w->cols < (size_t)1 << 22) continue;
-        if (gemm_is_tuned(d->gemm, shape_of(c))) continue;
+        if (!is_untuned(d, c)) continue;
+        if (!any) run_all(d);
+        any = true;
         for (int j = 0; j < d->n_commands && n < TUNE_WEIGHTS; j++)
             if (d->commands[j].kind == C_LINEAR && same_shape(d->commands[j].w, c->w)) w[n++] = d->commands[j].w->data;
         GemmData data = { .out = c->out.p, .in = c->in.p, .w = w, .n_w = n, .bias = bias_of(c) };

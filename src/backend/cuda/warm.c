@@ -18,7 +18,7 @@ static void list_sizes(WarmLimits most, WarmPlan *plan)
     int rising[WARM_MAX], n = 0, last = cuda_pad(MIN(most.seqs, GRAPH_ROWS_MAX));
     for (int rows = 1; rows <= last && n < WARM_MAX; rows = cuda_pad_next(rows)) rising[n++] = rows;
     plan->n = plan->n_prefill = 0;
-    while (n > 0) plan->rows[plan->n++] = MIN(rising[--n], most.seqs);
+    for (int i = n - 1; i >= 0; i--) plan->rows[plan->n++] = MIN(rising[i], most.seqs);
     for (int i = 0; i < (int)COUNT(ladder); i++) {
         int rows = i == 0 ? most.rows : ladder[i];
         if (rows <= most.rows && rows > last) plan->prefill[plan->n_prefill++] = rows;
