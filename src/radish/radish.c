@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "radish/fit.h"
 #include "radish/state.h"
 
 enum { TEMPLATE_FILE_MAX = 1 << 20, CPU_MAX_TOKENS = 65536, CPU_BATCH_TOKENS = 512, CPU_MAX_RUNNING = 256 };
@@ -124,21 +125,18 @@ static Status plan_memory(Radish *r, const RadishOptions *o, ModelOptions *m, Mo
     double share = o->mem_fraction > 0 ? (double)o->mem_fraction : cpu ? 0.5 : 0.9;
     WarmLimits most = { m->max_batch_tokens, m->max_seqs, plan->context_length };
     size_t warm = r->ops->warm_bytes ? r->ops->warm_bytes(r->device, most) : 0;
-    double room = share * (double)device.memory_free - (double)(cpu ? 0 : plan->weight_bytes + plan->act_bytes + warm);
-    double fits = room > 0 ? room / (double)MAX(plan->kv_page_bytes, 1u) * KV_PAGE_TOKENS : 0;
-    double want = o->max_total_tokens > 0 ? o->max_total_tokens : cpu ? MIN(fits, CPU_MAX_TOKENS) : MIN(fits, 2e9);
-    if (o->max_total_tokens > 0 && want > fits * 2) /* a stated wish may pass our share, not the machine */
-        return fail(err, E_LIMIT,
-                    "--max-total-tokens %d needs %.1f GB of KV cache; %.1f GB are free: about %.0f tokens fit",
-                    o->max_total_tokens, want / KV_PAGE_TOKENS * (double)plan->kv_page_bytes / 1e9,
-                    (double)device.memory_free / 1e9, fits);
-    if (want < KV_PAGE_TOKENS * 4)
-        return fail(err, E_LIMIT,
-                    "not enough memory: weights %.2f GB, activations %.2f GB, %.2f GB free; lower --context-length or "
-                    "--max-running-requests",
-                    (double)plan->weight_bytes / 1e9, (double)plan->act_bytes / 1e9, (double)device.memory_free / 1e9);
-    m->n_pages = (int)(want / KV_PAGE_TOKENS);
-    return OK;
+    FitInput in = { .free_bytes = device.memory_free,
+                    .weight_bytes = cpu ? 0 : plan->weight_bytes, /* a CPU's are mapped, and counted by nobody */
+                    .act_bytes = cpu ? 0 : plan->act_bytes,
+                    .work_bytes = warm,
+                    .page_bytes = plan->kv_page_bytes,
+                    .page_tokens = KV_PAGE_TOKENS,
+                    .share = share,
+                    .want_tokens = MAX(o->max_total_tokens, 0),
+                    .enough_tokens = cpu ? CPU_MAX_TOKENS : INT32_MAX,
+                    .context = plan->context_length,
+                    .max_seqs = m->max_seqs };
+    return fit_pages(&in, &m->n_pages, err);
 }
 
 static Status open_engine(Radish *r, const RadishOptions *o, const ModelOptions *m, Err *err)
