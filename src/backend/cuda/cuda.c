@@ -243,6 +243,7 @@ const BackendOps backend_cuda = {
     .info = info,
     .supports = supports,
     .weight = cuda_upload,
+    .weight_plan = cuda_upload_plan,
     .tensor = make_tensor,
     .kv_cache = make_kv,
     .kv_page_bytes = kv_page_bytes,

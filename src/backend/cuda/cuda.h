@@ -174,6 +174,7 @@ Status cuda_alloc(void **out, size_t n, const char *what, Err *err);
 
 /* upload.c */
 Status cuda_upload(Device *d, WeightUse use, const WeightBand *bands, int n_bands, Weight **out, Err *err);
+void cuda_upload_plan(const Device *d, WeightUse use, const WeightBand *bands, int n_bands, WeightPlan *out);
 void cuda_upload_close(Device *d); /* waits for what is on its way; gives back buffers and threads */
 
 /* step.c */

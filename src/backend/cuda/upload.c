@@ -170,3 +170,11 @@ Status cuda_upload(Device *d, WeightUse use, const WeightBand *bands, int n_band
     return d->error == cudaSuccess ? OK
                                    : fail(err, E_DEVICE, "a weight did not arrive: %s", cudaGetErrorString(d->error));
 }
+
+void cuda_upload_plan(const Device *d, WeightUse use, const WeightBand *bands, int n_bands, WeightPlan *out)
+{
+    size_t n = 0;
+    (void)d;
+    for (int i = 0; i < n_bands; i++) n += (size_t)bands[i].rows * (size_t)bands[i].cols;
+    *out = (WeightPlan){ .bytes = n * (use == WEIGHT_VECTOR ? 6 : 2) };
+}
