@@ -42,6 +42,7 @@ static Bench open_gpu(EngineOptions o, const char *config, int n_pages, float st
                        .device = b.device,
                        .max_batch_tokens = o.max_batch_tokens,
                        .max_seqs = o.max_running,
+                       .kv_dtype = DT_NONE,
                        .n_pages = n_pages,
                        .dummy_std = std,
                        .dummy_seed = 9 };

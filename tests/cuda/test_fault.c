@@ -50,9 +50,13 @@ static void test_fault_ends_everything(void **state)
     assert_int_equal(load_open(RADISH_TESTS "/engine/data/tiny", (LoadOptions){ .dummy = true }, &b.checkpoint, &err),
                      OK);
     assert_int_equal(cuda->open(&(DeviceOptions){ 0 }, &b.device, &err), OK);
-    ModelOptions m = {
-        .ops = &faulty, .device = b.device, .max_batch_tokens = 256, .max_seqs = 16, .n_pages = 400, .dummy_std = 0.4f
-    };
+    ModelOptions m = { .ops = &faulty,
+                       .device = b.device,
+                       .max_batch_tokens = 256,
+                       .max_seqs = 16,
+                       .n_pages = 400,
+                       .kv_dtype = DT_NONE,
+                       .dummy_std = 0.4f };
     if (model_open(b.checkpoint, &m, &b.model, &err) != OK) fail_msg("%s", err.text);
     EngineOptions o = { .model = b.model, .max_running = 16, .max_batch_tokens = 256, .ahead = true };
     assert_int_equal(engine_open(&o, &b.engine, &err), OK);
