@@ -424,6 +424,8 @@ static void test_refusals(void **state)
         { "{\"normalizer\":{\"type\":\"Wish\"},\"model\":{}}", "normalizer: type \"Wish\"" },
         { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"}}",
           "pre_tokenizer: split pattern (" },
+        { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a[bc]]\"}}}", "a class within a class" },
+        { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[[:graph:]]\"}}}", "double brackets" },
         { "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Odd\"}}", "Odd" },
         { "{\"decoder\":{\"type\":\"Odd\"},\"model\":{}}", "decoder" },
         { "{\"model\":{\"type\":\"Unigram\",\"unk_id\":7,\"vocab\":[[\"a\",-1]]}}", "unk_id" },

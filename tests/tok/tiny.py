@@ -166,6 +166,7 @@ def builders():
         "falcon": lambda: byte_bpe(P.Sequence([P.Punctuation("contiguous"), P.ByteLevel(add_prefix_space=False), P.Digits(False), P.Split(Regex("[0-9][0-9][0-9]"), "isolated")])),
         "byte_norm": lambda: byte_bpe(P.Split(Regex(r"\s?\w+"), "isolated"), N.ByteLevel()),
         "regex": lambda: byte_bpe(split_bytes(r"\p{Lu}?[\p{Ll}\p{M}]+|\p{P}+(?=\s)|\s+$|\S\S?")),
+        "ruby_regex": lambda: cut_by(split_bytes(r"\p{N}{1,3}+", r"[[:punct:]][[:digit:][:space:]]|(?:o|u){2}+", r"\u0054|[\u0042-\u0043]+", r"e{,2}r|\h{3}", r"[^]x]\P{L}\p{^N}|\p{Letter}{4}")),
         "regex_words": lambda: byte_bpe(split_bytes(r"\w+|\d|[^\w\s]+|[\w\d]\W")),
         **{"split_" + b: (lambda p=p: byte_bpe(p)) for b, p in behaviors.items()},
         "llama2": lambda: spm_bpe(legacy, decoder=llama2_decoder(), post=template),
