@@ -38,6 +38,7 @@ typedef struct {
     float part[ATTN_ROWS * PART_STRIDE_MAX];
     float total[TILE_ROWS * PART_STRIDE_MAX];
     AttnBlock block;
+    const void *fetched; /* first page of the keys that were asked for last */
 } Bench;
 
 /* A sequence in the order in which tiles are cut: single queries first, those with like pages side by side. */
@@ -340,6 +341,21 @@ static void set_rows(const Attend *a, const Tile *t, Rows rows, Bench *w)
     b->score = w->score;
 }
 
+/* What to ask of memory ahead of time: the keys of the next block, and this one's values while its scores are computed. The latter
+ * only pays when the keys are there already, or are few: measured in docs/perf/cpu-attention.md. left: tokens from this block on. */
+static void plan_fetch(const Attend *a, int kv_head, const int32_t *pages, int left, Bench *w)
+{
+    AttnBlock *b = &w->block;
+    for (int i = 0; i < ATTN_PAGES; i++) {
+        bool more = (ATTN_PAGES + i) * KV_PAGE < left;
+        b->next[i] = more ? cpu_kv_at(a->kv, a->layer, pages[ATTN_PAGES + i], kv_head) : NULL;
+    }
+    b->k_bytes = (int)a->kv->k_bytes;
+    b->v_bytes = (int)(a->kv->head_bytes - a->kv->k_bytes);
+    b->fetch_v = b->dtype == DT_I8 || w->fetched == b->k[0];
+    w->fetched = b->next[0];
+}
+
 /* Some rows against block `index` of their sequences; their partial results go to part, part_stride apart. */
 static void run_block(const Attend *a, const Tile *t, Rows rows, int index, Bench *w, float *part)
 {
@@ -366,6 +382,7 @@ static void run_block(const Attend *a, const Tile *t, Rows rows, int index, Benc
         b->k[i] = k;
         b->v[i] = cpu_kv_v(a->kv, k);
     }
+    plan_fetch(a, t->kv_head, pages, a->b->seq_len[seq] - begin, w);
     a->d->simd->attend(b);
     for (int r = 0; r < b->n_rows; r++) {
         b->acc[r][b->dim_pad] = b->max[r];
@@ -507,9 +524,10 @@ static void unit_worker(void *arg, int worker, int n_workers)
 {
     (void)n_workers;
     const Attend *a = arg;
-    int at, end;
-    while (pool_next(a->d->pool, 0, a->unit_start[a->n_tile], 1, &at, &end)) {
-        split_unit(a, at, &a->d->attend->bench[worker]);
+    int at, end, n = a->unit_start[a->n_tile],
+                 chunk = MAX(1, n / (8 * pool_size(a->d->pool))); /* neighbours follow each other */
+    while (pool_next(a->d->pool, 0, n, chunk, &at, &end)) {
+        for (; at < end; at++) split_unit(a, at, &a->d->attend->bench[worker]);
     }
 }
 

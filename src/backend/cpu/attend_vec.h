@@ -86,8 +86,15 @@ VEC void score_tile_i8(const AttnBlock *b, int row, int page, const int rows, co
     }
 }
 
+/* Asks for memory before it is needed: pages lie anywhere, so the hardware does not guess them. */
+VEC void fetch(const void *p, int bytes)
+{
+    for (int i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)p + i);
+}
+
 VEC void score_pages(const AttnBlock *b, int row, int page, const int rows, const int pages, DType t)
 {
+    for (int i = 0; i < pages && row == 0 && b->fetch_v; i++) fetch(b->v[page + i], b->v_bytes);
     if (t == DT_I8)
         score_tile_i8(b, row, page, rows, pages);
     else
@@ -172,6 +179,7 @@ VEC void value_tile(AttnBlock *b, int row, int col, int from, int to, const int 
         for (int j = 0; j < vecs; j++) acc[r][j] = vf_load(b->acc[row + r] + col + j * VW);
     }
     for (int page = from / KV_PAGE; page * KV_PAGE < to; page++) {
+        if (row == 0 && col == 0 && b->next[page]) fetch(b->next[page], b->k_bytes);
         int begin = MAX(from, page * KV_PAGE), end = MIN(to, (page + 1) * KV_PAGE);
         for (int i = begin; i < end; i++) {
             vf v[VALUE_VECS];

@@ -33,16 +33,19 @@ typedef struct {
     float softcap;
     const void *k[ATTN_PAGES];
     const void *v[ATTN_PAGES];
-    int from[ATTN_ROWS];    /* row r sees tokens [from, to) of the block; nothing outside may touch its result, */
-    int to[ATTN_ROWS];      /* not even a NaN */
-    const float *q;         /* [n_rows][dim_pad], scaled, zero beyond dim; int8: not looked at */
-    const int8_t *q_codes;  /* int8: [n_rows][dim_pad] */
-    const float *q_scale;   /* int8: [n_rows] */
-    const int32_t *q_total; /* int8: [n_rows] sum of the codes */
-    float *score;           /* [ATTN_ROWS][ATTN_BLOCK] room */
-    float *acc[ATTN_ROWS];  /* out: [dim_pad] sum of exp(s - max) * v */
-    float max[ATTN_ROWS];   /* out: -INFINITY when nothing is seen */
-    float sum[ATTN_ROWS];   /* out: sum of exp(s - max) */
+    const void *next[ATTN_PAGES]; /* K that will be wanted after this block, or NULL */
+    int k_bytes, v_bytes;         /* of a page */
+    bool fetch_v;                 /* V may be asked for while scores are computed */
+    int from[ATTN_ROWS];          /* row r sees tokens [from, to) of the block; nothing outside may touch its result, */
+    int to[ATTN_ROWS];            /* not even a NaN */
+    const float *q;               /* [n_rows][dim_pad], scaled, zero beyond dim; int8: not looked at */
+    const int8_t *q_codes;        /* int8: [n_rows][dim_pad] */
+    const float *q_scale;         /* int8: [n_rows] */
+    const int32_t *q_total;       /* int8: [n_rows] sum of the codes */
+    float *score;                 /* [ATTN_ROWS][ATTN_BLOCK] room */
+    float *acc[ATTN_ROWS];        /* out: [dim_pad] sum of exp(s - max) * v */
+    float max[ATTN_ROWS];         /* out: -INFINITY when nothing is seen */
+    float sum[ATTN_ROWS];         /* out: sum of exp(s - max) */
 } AttnBlock;
 
 static inline const float *attn_k_scale(const AttnBlock *b, int page)
