@@ -185,7 +185,7 @@ typedef struct {
     int context_length; /* served */
     int max_total_tokens, max_running, max_batch_tokens, chunked_prefill_size, page_size;
     uint64_t n_params;
-    size_t weight_bytes, kv_bytes, act_bytes;
+    size_t weight_bytes, kv_bytes, act_bytes, work_bytes; /* work: what the device needs besides, as planned */
     double flop_row, flop_logit; /* arithmetic of products: a row of a pass, and in addition a row that is drawn from */
     bool has_chat_template, has_tokenizer;
     int32_t bos_id, eos_id;

@@ -148,9 +148,9 @@ typedef struct {
 } WarmLimits;
 
 typedef struct {
-    int n, rows[WARM_MAX]; /* passes of single new tokens */
+    int n, rows[WARM_MAX];     /* passes of single new tokens */
     int n_prefill, prefill[8]; /* rows of passes of longer pieces */
-    bool choosing; /* it takes long, this first time: algorithms are tried out and remembered */
+    bool choosing;             /* it takes long, this first time: algorithms are tried out and remembered */
 } WarmPlan;
 
 /* ---- benchmarks: what a device can do, and where its time went ---- */

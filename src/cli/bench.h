@@ -2,6 +2,7 @@
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
 
+#include "backend/backend.h"
 #include "cli/ask.h"
 
 typedef struct BenchLimit BenchLimit;
@@ -17,7 +18,11 @@ void bench_random_ids(Rng *rng, int n_vocab, int n, int32_t *out);
 double bench_median(double *x, int n); /* sorts x */
 bool bench_write_json(const char *path, const Buf *json);
 
-/* ---- limits: what the device sustains (bench_device.c) ---- */
+/* Speeds of the device of the options, which is opened for it and closed again; how many, 0 where none can be measured, -1 after
+ * printing what is wrong. */
+int bench_device_measure(const Options *o, bool brief, DeviceSpeed *out, int max, DeviceInfo *info);
+
+/* ---- limits: what the device sustains (bench_limit.c) ---- */
 
 struct BenchLimit {
     double bytes_s; /* reading memory */

@@ -56,8 +56,9 @@ static void log_plan(Radish *r, double seconds)
     RadishInfo i;
     radish_info(r, &i);
     log_info("model=%s arch=%s parameters=%.1fM device=%s", i.model_path, i.arch, (double)i.n_params / 1e6, i.device);
-    log_info("memory: weights=%.1fMB kv_cache=%.1fMB activations=%.1fMB", (double)i.weight_bytes / 1e6,
-             (double)i.kv_bytes / 1e6, (double)i.act_bytes / 1e6);
+    log_info("memory: weights=%.1fMB kv_cache=%.1fMB activations=%.1fMB work_space=%.1fMB",
+             (double)i.weight_bytes / 1e6, (double)i.kv_bytes / 1e6, (double)i.act_bytes / 1e6,
+             (double)i.work_bytes / 1e6);
     log_info("max_total_num_tokens=%d, chunked_prefill_size=%d, max_prefill_tokens=%d, max_running_requests=%d, "
              "context_len=%d",
              i.max_total_tokens, i.chunked_prefill_size, i.max_batch_tokens, i.max_running, i.context_length);

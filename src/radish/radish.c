@@ -136,6 +136,7 @@ static Status plan_memory(Radish *r, const RadishOptions *o, ModelOptions *m, Mo
                     .enough_tokens = cpu ? CPU_MAX_TOKENS : INT32_MAX,
                     .context = plan->context_length,
                     .max_seqs = m->max_seqs };
+    r->info.work_bytes = warm;
     return fit_pages(&in, &m->n_pages, err);
 }
 
