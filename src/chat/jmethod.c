@@ -525,7 +525,7 @@ static JValue *string_method(JRun *r, JValue *self, Method m, const JCall *c)
     }
     if (m == M_COUNT) return jvalue_int(r->arena, count_text(s, set->u.s));
     if (m == M_FORMAT) return format_braces(r, s, c);
-    if (m == M_PERCENT) return format_percent(r, s, arg);
+    if (m == M_PERCENT) return arg ? format_percent(r, s, arg) : jeval_fail(r, "formatting needs values");
     if (m == M_SPLITLINES) return splitlines(r, s, c);
     if (m == M_ISDIGIT) return jvalue_bool(all_digits(s));
     if (m == M_ISALPHA || m == M_ISALNUM) return jvalue_bool(all_letters(s, m == M_ISALNUM));

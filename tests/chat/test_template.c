@@ -185,6 +185,51 @@ static void test_endless(void **state)
     buf_free(&out);
 }
 
+static void render_any(const char *source)
+{
+    RenderInput in = { .messages_json = STR("[]") };
+    Buf out = { 0 };
+    Err err = { 0 };
+    if (render(source, &in, &out, &err) != OK && !err.text[0]) fail_msg("%s: no word of why", source);
+    buf_free(&out);
+}
+
+/* Every method, filter and test, of values of every kind, with arguments of every kind: an answer or a refusal. */
+static void test_any_arguments(void **state)
+{
+    (void)state;
+    static const char *const of[] = { "'abc'", "''",   "'%s %d'", "[1,'a']",        "[]",       "{'a':1}", "(1,2)", "7",
+                                      "1.5",   "none", "missing", "namespace(a=1)", "range(3)", "dict" };
+    static const char *const with[] = { "",        "1",       "none",   "'a'",       "[1]", "{}",
+                                        "missing", "'a','b'", "[],{}",  "none,none", "-1",  "9223372036854775807",
+                                        "1.5",     "(1,)",    "'','x'", "'a',-5" };
+    static const char *const names[] = {
+        "% append capitalize changed clear copy count cycle endswith extend find format get index insert "
+        "isalnum isalpha isdecimal isdigit islower isnumeric isspace isupper items join keys lower lstrip "
+        "partition pop popitem remove removeprefix removesuffix replace reverse rfind rsplit rstrip setdefault "
+        "sort split splitlines startswith strip title update upper values", /* methods */
+        "abs attr batch capitalize count d default dictsort e escape first float format from_json indent int "
+        "items join last length list lower map max min reject rejectattr replace reverse round safe select "
+        "selectattr sort string sum title tojson trim unique upper wordcount", /* filters */
+        "boolean callable defined divisibleby eq equalto even false filter float ge greaterthan gt in integer "
+        "iterable le lessthan lower lt mapping ne none number odd sameas sequence string test true undefined "
+        "upper", /* tests */
+    };
+    static const char *const before[] = { "['", "|", " is " }, *const behind[] = { "']", "", "" };
+    char source[200];
+    int n = 0;
+    for (size_t k = 0; k < COUNT(names); k++)
+        for (const char *p = names[k], *end; *p; p = end + (*end == ' ')) {
+            end = p + strcspn(p, " ");
+            for (size_t i = 0; i < COUNT(of) * COUNT(with); i++, n++) {
+                snprintf(source, sizeof source, "{{ (%s)%s%.*s%s(%s) }}", of[i % COUNT(of)], before[k], (int)(end - p),
+                         p, behind[k], with[i / COUNT(of)]);
+                render_any(source);
+            }
+        }
+    assert_true(n > 20000);
+}
+
 static void test_continue(void **state)
 {
     (void)state;
@@ -333,8 +378,9 @@ static void test_corpus(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases),   cmocka_unit_test(test_limits),
-                                        cmocka_unit_test(test_endless), cmocka_unit_test(test_continue),
-                                        cmocka_unit_test(test_prepare), cmocka_unit_test(test_corpus) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_cases),    cmocka_unit_test(test_limits),
+                                        cmocka_unit_test(test_endless),  cmocka_unit_test(test_any_arguments),
+                                        cmocka_unit_test(test_continue), cmocka_unit_test(test_prepare),
+                                        cmocka_unit_test(test_corpus) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
