@@ -303,8 +303,6 @@ static float *float_dots(const Case *c)
 
 /* ---- tests ---- */
 
-static const CpuIsa fast[] = { ISA_AVX2, ISA_AVX512, ISA_AVX512BF16 };
-
 /* Products of bf16 sum in an order of their own. */
 static bool has_model(DType t, CpuIsa isa)
 {
@@ -347,7 +345,7 @@ static void check_case(DType t, int rows, int cols, int n, CpuIsa isa, int threa
 static void shapes(DType t, CpuIsa isa)
 {
     static const int rows[] = { 1, 15, 16, 17, 33, 48, 70 };
-    static const int tokens[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 25, 70 };
+    static const int tokens[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 25, 70 };
     static const int blocks[] = { 1, 2, 3, 5, 18 }, odd_cols[] = { 1, 2, 31, 32, 577 };
     int block = quant_info(t)->block_elems;
     for (size_t i = 0; i < COUNT(tokens); i++) {
@@ -357,30 +355,51 @@ static void shapes(DType t, CpuIsa isa)
     }
 }
 
-static void all_formats_and_shapes(void **state)
+/* Panels so long that they are cut into slices of columns, and more rows than are packed at a time. */
+static void long_rows_and_many_tokens(CpuIsa isa)
 {
-    (void)state;
-    for (size_t i = 0; i < COUNT(fast); i++) {
-        if (!linear_isa_ok(fast[i])) continue;
-        for (size_t f = 0; f < COUNT(formats); f++) shapes(formats[f].dtype, fast[i]);
-        for (size_t f = 0; f < COUNT(floats); f++) shapes(floats[f], fast[i]);
-    }
+    check_case(DT_Q4_1, 17, 16384 + 96, 14, isa, 2);
+    check_case(DT_Q8_0, 16, 8192 + 2080, 13, isa, 2);
+    check_case(DT_Q6_K, 16, 16384, 5, isa, 0);
+    check_case(DT_F32, 33, 3001, 13, isa, 2);
+    check_case(DT_BF16, 33, 5001, 26, isa, 2);
+    check_case(DT_Q4_0, 20, 64, 1100, isa, 3);
+    check_case(DT_F16, 40, 33, 600, isa, 2);
 }
 
-/* Panels so long that they are cut into slices of columns, and more rows than are packed at a time. */
-static void long_rows_and_many_tokens(void **state)
+static void all_formats_and_shapes(CpuIsa isa)
+{
+    if (!linear_isa_ok(isa)) {
+        print_message("this machine or build has no %s\n", linear_isa_name(isa));
+        skip();
+    }
+    for (size_t f = 0; f < COUNT(formats); f++) shapes(formats[f].dtype, isa);
+    for (size_t f = 0; f < COUNT(floats); f++) shapes(floats[f], isa);
+    long_rows_and_many_tokens(isa);
+}
+
+static void avx2_equals_its_model(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT(fast); i++) {
-        if (!linear_isa_ok(fast[i])) continue;
-        check_case(DT_Q4_1, 17, 16384 + 96, 14, fast[i], 2);
-        check_case(DT_Q8_0, 16, 8192 + 2080, 13, fast[i], 2);
-        check_case(DT_Q6_K, 16, 16384, 5, fast[i], 0);
-        check_case(DT_F32, 33, 3001, 13, fast[i], 2);
-        check_case(DT_BF16, 33, 5001, 26, fast[i], 2);
-        check_case(DT_Q4_0, 20, 64, 1100, fast[i], 3);
-        check_case(DT_F16, 40, 33, 600, fast[i], 2);
-    }
+    all_formats_and_shapes(ISA_AVX2);
+}
+
+static void avx512_equals_its_model(void **state)
+{
+    (void)state;
+    all_formats_and_shapes(ISA_AVX512);
+}
+
+static void avx512bf16_equals_its_model(void **state)
+{
+    (void)state;
+    all_formats_and_shapes(ISA_AVX512BF16);
+}
+
+static void amx_equals_its_model(void **state)
+{
+    (void)state;
+    all_formats_and_shapes(ISA_AMX);
 }
 
 static void rows_come_back_exactly(void **state)
@@ -549,7 +568,8 @@ static void wrong_shapes_are_refused(void **state)
     linear_free(l);
 }
 
-/* ---- measuring: RADISH_BENCH=1, or =Q4_1,BF16 for some formats; RADISH_THREADS (2), RADISH_ISA (the best) ---- */
+/* ---- measuring: RADISH_BENCH=1, or =Q4_1,BF16 for some formats; RADISH_SHAPES=4096x4096 (all), RADISH_THREADS (2),
+ * RADISH_ISA (the best) ---- */
 
 enum { COLD_BYTES = 160 << 20, PASSES = 5, PASS_MS = 40 };
 
@@ -637,8 +657,9 @@ static bool named(const char *list, const char *name)
 /* GFLOP/s by tokens: cold (weights of 160 MB in turn) and hot (one weight). */
 static int bench(const char *list)
 {
-    static const Shape shapes_of[] = { { 1536, 576 }, { 576, 1536 }, { 576, 576 }, { 4096, 4096 }, { 14336, 4096 } };
-    const char *threads = getenv("RADISH_THREADS"), *isa_name = getenv("RADISH_ISA");
+    static const Shape shapes_of[] = { { 1536, 576 },  { 576, 1536 },   { 576, 576 },
+                                       { 4096, 4096 }, { 14336, 4096 }, { 4096, 14336 } };
+    const char *threads = getenv("RADISH_THREADS"), *isa_name = getenv("RADISH_ISA"), *only = getenv("RADISH_SHAPES");
     CpuIsa isa = linear_isa_best();
     for (int i = 0; isa_name && i < ISA_COUNT; i++) {
         if (!strcmp(isa_name, linear_isa_name((CpuIsa)i))) isa = (CpuIsa)i;
@@ -648,7 +669,9 @@ static int bench(const char *list)
         DType t = f < COUNT(formats) ? formats[f].dtype : floats[f - COUNT(formats)];
         if (!named(list, quant_info(t)->name)) continue;
         for (size_t i = 0; i < COUNT(shapes_of); i++) {
-            if (shapes_of[i].cols % quant_info(t)->block_elems) continue;
+            char name[32];
+            snprintf(name, sizeof name, "%dx%d", shapes_of[i].rows, shapes_of[i].cols);
+            if (shapes_of[i].cols % quant_info(t)->block_elems || (only && !named(only, name))) continue;
             bench_shape(isa, threads ? atoi(threads) : 2, t, shapes_of[i]);
         }
     }
@@ -660,10 +683,16 @@ int main(void)
     const char *list = getenv("RADISH_BENCH");
     if (list) return bench(list);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_formats_and_shapes),   cmocka_unit_test(long_rows_and_many_tokens),
-        cmocka_unit_test(rows_come_back_exactly),   cmocka_unit_test(bands_stack),
-        cmocka_unit_test(vectors_are_f32),          cmocka_unit_test(dummies_have_the_wanted_spread),
-        cmocka_unit_test(wrong_shapes_are_refused), cmocka_unit_test(not_a_number_spoils_its_row_only),
+        cmocka_unit_test(avx2_equals_its_model),
+        cmocka_unit_test(avx512_equals_its_model),
+        cmocka_unit_test(avx512bf16_equals_its_model),
+        cmocka_unit_test(amx_equals_its_model),
+        cmocka_unit_test(rows_come_back_exactly),
+        cmocka_unit_test(bands_stack),
+        cmocka_unit_test(vectors_are_f32),
+        cmocka_unit_test(dummies_have_the_wanted_spread),
+        cmocka_unit_test(wrong_shapes_are_refused),
+        cmocka_unit_test(not_a_number_spoils_its_row_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

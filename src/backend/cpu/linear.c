@@ -18,7 +18,6 @@ enum {
     CHUNK_BYTES = 8 << 20, /* ... and the room they may take, but for */
     CHUNK_MIN = 96,        /* this many */
     TILES_MAX = CHUNK_MAX / TILE_MIN_MAX,
-    SLICE_BYTES = 128 << 10, /* of a panel */
     BLOCK_BYTES = 384 << 10, /* activations of a token block, one slice */
     SMALL_PACK = 1 << 11,    /* elements that the owner packs before the others are called */
     FORMS_MAX = 16,
@@ -80,6 +79,7 @@ static const Isa isas[ISA_COUNT] = {
     [ISA_AVX2] = { "avx2", &linear_avx2, ISA_PLAIN },
     [ISA_AVX512] = { "avx512", &linear_avx512, ISA_PLAIN },
     [ISA_AVX512BF16] = { "avx512bf16", &linear_avx512bf16, ISA_AVX512 },
+    [ISA_AMX] = { "amx", &linear_amx, ISA_AVX512BF16 },
 };
 
 static bool cpu_has(CpuIsa isa)
@@ -90,14 +90,17 @@ static bool cpu_has(CpuIsa isa)
     bool vnni = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                 __builtin_cpu_supports("avx512vnni");
-    return vnni && (isa == ISA_AVX512 || __builtin_cpu_supports("avx512bf16"));
+    if (isa == ISA_AVX512 || !vnni) return vnni;
+    bool bf16 = __builtin_cpu_supports("avx512bf16");
+    if (isa == ISA_AVX512BF16 || !bf16) return bf16;
+    return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
+           __builtin_cpu_supports("amx-bf16") && linear_amx_allowed();
 }
 #else
 static const Isa isas[ISA_COUNT] = {
-    [ISA_PLAIN] = { "plain", NULL, ISA_PLAIN },
-    [ISA_AVX2] = { "avx2", NULL, ISA_PLAIN },
-    [ISA_AVX512] = { "avx512", NULL, ISA_PLAIN },
-    [ISA_AVX512BF16] = { "avx512bf16", NULL, ISA_PLAIN },
+    [ISA_PLAIN] = { "plain", NULL, ISA_PLAIN },   [ISA_AVX2] = { "avx2", NULL, ISA_PLAIN },
+    [ISA_AVX512] = { "avx512", NULL, ISA_PLAIN }, [ISA_AVX512BF16] = { "avx512bf16", NULL, ISA_PLAIN },
+    [ISA_AMX] = { "amx", NULL, ISA_PLAIN },
 };
 
 static bool cpu_has(CpuIsa isa)
@@ -129,6 +132,8 @@ static void kernels_init(LinearKernels *k, CpuIsa isa)
     const LinearKernels *own = isas[isa].kernels;
     if (isas[isa].base != ISA_PLAIN) kernels_init(k, isas[isa].base);
     k->pair_act = own->pair_act;
+    if (own->slice_bytes) k->slice_bytes = own->slice_bytes;
+    k->leave = own->leave;
     for (int i = 0; i < ACT_COUNT; i++) {
         if (own->pack[i]) k->pack[i] = own->pack[i];
     }
@@ -225,13 +230,13 @@ static int chunk_rows(const Weight *w)
 /* Of one worker's sums. */
 static size_t carry_floats(const Weight *w)
 {
-    size_t floats = MAX((size_t)CHUNK_MAX * PANEL_ROWS_MAX, (size_t)w->cols);
+    size_t floats = MAX((size_t)(CHUNK_MAX + TILE_MAX) * PANEL_ROWS_MAX, (size_t)w->cols);
     return (floats + 1023) / 1024 * 1024;
 }
 
 static size_t room_size(const Linear *l, const Weight *w)
 {
-    return l->plain ? 0 : (size_t)chunk_rows(w) * row_room(w);
+    return l->plain ? 0 : (size_t)chunk_rows(w) * row_room(w) + ACT_SLACK;
 }
 
 /* Makes room for products with w. */
@@ -609,17 +614,17 @@ static void pack_tile(const Product *p, int i)
 }
 
 /* Blocks of a panel that are worked on at a time. */
-static int slice_blocks(const PanelInfo *info)
+static int slice_blocks(const Product *p, const PanelInfo *info)
 {
     int unit = SUPER_COLS / info->cols;
-    int units = SLICE_BYTES / (info->block * unit);
+    int units = p->l->kernels.slice_bytes / (info->block * unit);
     return MAX(units, 1) * unit;
 }
 
 static void panel_item(const Product *p, const Band *b, int panel, int block, float *carry)
 {
     const PanelInfo *info = panel_info(b->kind);
-    int n = panel_blocks(info, p->w->cols), slice = slice_blocks(info);
+    int n = panel_blocks(info, p->w->cols), slice = slice_blocks(p, info);
     int first_tile = block * p->tiles_per_block, end_tile = MIN(first_tile + p->tiles_per_block, p->n_tiles);
     int row = b->row0 + panel * info->rows;
     Tile t = { .out_stride = p->io->out_stride,
@@ -635,7 +640,7 @@ static void panel_item(const Product *p, const Band *b, int panel, int block, fl
             int begin = p->begin[tile], n_tok = p->begin[tile + 1] - begin;
             t.fetch = tile == first_tile;
             t.act = tile_act(p, b->form, tile) + act_size(p->w, b->form, n_tok, at * info->cols);
-            t.carry = carry + (size_t)(begin - p->begin[first_tile]) * (size_t)info->rows;
+            t.carry = carry + (size_t)(tile - first_tile) * (size_t)(p->w->tile_max * info->rows);
             t.out = p->io->out + (size_t)(p->row0 + begin) * p->io->out_stride + row;
             p->l->kernels.tile[b->kind][n_tok](&t);
         }
@@ -704,6 +709,7 @@ static void product_worker(void *arg, int worker, int n_workers)
         if (more) fetch_item(p, begin);
         run_item(p, last, carry);
     }
+    if (p->l->kernels.leave) p->l->kernels.leave();
 }
 
 static void run_chunk(Product *p)
@@ -731,7 +737,7 @@ static void plan_chunk(Product *p)
     }
     for (int i = 0; i < w->n_bands; i++) {
         const PanelInfo *info = panel_info(w->bands[i].kind);
-        int cols = MIN(slice_blocks(info) * info->cols, w->cols);
+        int cols = MIN(slice_blocks(p, info) * info->cols, w->cols);
         per_row = MAX(per_row, act_size(w, w->bands[i].form, 1, cols));
     }
     size_t tiles = BLOCK_BYTES / (per_row * (size_t)most);

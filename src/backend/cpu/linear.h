@@ -24,6 +24,7 @@ typedef enum {
     ISA_AVX2,   /* avx2, fma, f16c */
     ISA_AVX512, /* avx512 f bw vl dq vnni: Cascade Lake and Ice Lake on */
     ISA_AVX512BF16,
+    ISA_AMX, /* amx tile int8 bf16: Sapphire Rapids on */
     ISA_COUNT
 } CpuIsa;
 

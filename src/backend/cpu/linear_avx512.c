@@ -12,6 +12,7 @@ TOKENS(FLOAT_FN, BF16)
 
 const LinearKernels linear_avx512 = {
     .pair_act = ACT_F32,
+    .slice_bytes = 128 << 10,
     .pack = { [ACT_F32] = pack_f32, [ACT_INT8] = pack_int8 },
     .tile = { FLOAT_ROW(F32) FLOAT_ROW(F16) FLOAT_ROW(BF16) INT8_FORMATS(BLOCK_ROW) }
 };

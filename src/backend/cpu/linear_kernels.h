@@ -4,6 +4,7 @@
  * after block, the tokens of the tile side by side, so that a kernel reads one stream with constant distances:
  *     ACT_F32   per 2 columns       [column][token] f32 (odd cols: the last column is 0)
  *     ACT_BF16  per 2 columns       [token][2] bf16 (the same)
+ *     ACT_BF16_ROWS  per 32 columns [token][32] bf16 (the last ones filled up with 0)
  *     ACT_INT8  per 32 columns      [token][32] i8 a, [token] f32 d, [token] x, and if halves: [token] x2
  *               where x is the i32 -offset * sum(a), or if sums the f32 d * sum(a); if halves, of the first 16 columns,
  *               and x2 of the others
@@ -45,8 +46,9 @@
 #endif
 
 enum {
-    TILE_MAX = 16,     /* tokens, of any instruction set */
-    TILE_MIN_MAX = 4,  /* every one takes at least so many */
+    TILE_MAX = 32,    /* tokens, of any instruction set */
+    TILE_MIN_MAX = 4, /* every one takes at least so many */
+    ACT_SLACK = 2048,
     FETCH_AHEAD = 4096 /* of weights: with several tokens a tile computes so long that loads alone run too close */
 };
 
@@ -59,20 +61,21 @@ typedef struct {
 /* Columns of a block of packed activations. */
 static inline int act_cols(ActKind k)
 {
-    return k == ACT_INT8 ? BLOCK_COLS : 2;
+    return k == ACT_INT8 || k == ACT_BF16_ROWS ? BLOCK_COLS : 2;
 }
 
 /* Bytes of one token in such a block. */
 static inline int act_bytes(const ActForm *f)
 {
-    return f->kind == ACT_INT8 ? BLOCK_COLS + (f->halves ? 12 : 8) : f->kind == ACT_BF16 ? 4 : 8;
+    if (f->kind == ACT_INT8) return BLOCK_COLS + (f->halves ? 12 : 8);
+    return f->kind == ACT_BF16_ROWS ? 2 * BLOCK_COLS : f->kind == ACT_BF16 ? 4 : 8;
 }
 
 typedef struct {
     const uint8_t *w;   /* the panel, from its first block of this call */
-    const uint8_t *act; /* the tile's activations, from the same block */
+    const uint8_t *act; /* the tile's activations, from the same block; ACT_SLACK bytes behind them may be read */
     int n_blocks;
-    float *carry;     /* [token][panel rows], 64-byte aligned: sums between the calls for one tile */
+    float *carry;     /* [TILE_MAX][panel rows], 64-byte aligned: sums between the calls for one tile */
     bool first, last; /* of the calls for one tile: start from zero; write out */
     float *out;       /* [token] rows, out_stride apart */
     size_t out_stride;
@@ -85,9 +88,11 @@ typedef struct {
 typedef void (*TileFn)(const Tile *t);
 typedef void (*PackFn)(const ActForm *f, const float *in, size_t in_stride, int n_tok, int cols, uint8_t *out);
 
-/* What an instruction set lacks here (NULL), linear.c takes from the one that it builds on. */
+/* What an instruction set lacks here (NULL, 0), linear.c takes from the one that it builds on. */
 typedef struct {
-    ActKind pair_act; /* how panels with pairs of columns (bf16) want their activations */
+    ActKind pair_act;    /* how panels with pairs of columns (bf16) want their activations */
+    int slice_bytes;     /* of a panel, to be worked on at a time */
+    void (*leave)(void); /* what a thread does after it used tiles; NULL: nothing */
     PackFn pack[ACT_COUNT];
     TileFn tile[PANEL_COUNT][TILE_MAX + 1]; /* [kind][tokens]: 1 up to some number without a gap */
 } LinearKernels;
@@ -116,6 +121,7 @@ typedef struct {
     X(Q2_K,   2, false, true,  false, SCALE_K16, 8, 320, 128, 44)
 /* clang-format on */
 
-extern const LinearKernels linear_avx2, linear_avx512, linear_avx512bf16;
+extern const LinearKernels linear_avx2, linear_avx512, linear_avx512bf16, linear_amx;
+bool linear_amx_allowed(void); /* asks the system, which keeps the large state back until then */
 
 #endif

@@ -51,6 +51,7 @@ typedef enum { SCALE_NONE, SCALE_F16, SCALE_K32, SCALE_K16 } ScaleKind;
 typedef enum {
     ACT_F32,
     ACT_BF16,
+    ACT_BF16_ROWS,
     ACT_INT8, /* with the sums that `offset`, `has_min` and `scale` call for: see linear.c */
     ACT_COUNT
 } ActKind;
