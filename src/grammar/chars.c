@@ -95,14 +95,14 @@ static Expr fan_expr(Build *b, const Fans *f)
 /* The numbers of r that lie in [lo, hi], written in the digits from `level` on, after lo is taken off. */
 static Expr digits_expr(const Digits *d, int level, Ranges r, uint32_t lo, uint32_t hi)
 {
+    while (r.n && r.p[0].last < lo) r.p++, r.n--;
+    while (r.n && r.p[r.n - 1].first > hi) r.n--;
+    if (r.n == 0) return EXPR_NOTHING;
     if (level == d->n_levels) return EXPR_EMPTY;
     const Level *l = &d->level[level];
     uint32_t width = 1u << bits_from(d, level + 1);
     Fans f;
     f.n = 0;
-    while (r.n && r.p[0].last < lo) r.p++, r.n--;
-    while (r.n && r.p[r.n - 1].first > hi) r.n--;
-    if (r.n == 0) return EXPR_NOTHING;
     bool full = r.p[0].first <= lo && r.p[0].last >= hi;
     Expr rest = full ? digits_expr(d, level + 1, r, lo, lo + width - 1) : EXPR_NOTHING;
     for (int v = 0; v < 1 << l->bits; v++) {
