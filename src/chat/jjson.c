@@ -166,7 +166,7 @@ static Status read_dict(Reader *r, int depth, JValue **out)
     if (skip(r, '}')) return OK;
     do {
         Str key;
-        JValue *value;
+        JValue *value = NULL;
         skip_space(r);
         if (r->at >= r->s.n || r->s.p[r->at] != '"') return bad(r, "expected a key in double quotes");
         TRY(read_string(r, &key));
@@ -181,7 +181,7 @@ static Status read_value(Reader *r, int depth, JValue **out)
 {
     static const struct {
         const char *word;
-        const JValue *value;
+        const JValue *value = NULL;
     } words[] = { { "null", &jvalue_none }, { "true", &jvalue_true }, { "false", &jvalue_false } };
     if (depth > JJSON_DEPTH) return fail(r->err, E_LIMIT, "%s: nested more than %d deep", r->what, JJSON_DEPTH);
     skip_space(r);
