@@ -181,7 +181,7 @@ static Status read_value(Reader *r, int depth, JValue **out)
 {
     static const struct {
         const char *word;
-        const JValue *value = NULL;
+        const JValue *value;
     } words[] = { { "null", &jvalue_none }, { "true", &jvalue_true }, { "false", &jvalue_false } };
     if (depth > JJSON_DEPTH) return fail(r->err, E_LIMIT, "%s: nested more than %d deep", r->what, JJSON_DEPTH);
     skip_space(r);
