@@ -3,6 +3,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -169,16 +170,36 @@ def one_of(r, members):
     return r.choice(ok or ["a"])
 
 
+class TooLong(Exception):
+    pass
+
+
+def expire(*_):
+    raise TooLong
+
+
+def matches(c, text):
+    """re.fullmatch, None if its backtracking takes too long."""
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        hit = c.fullmatch(text) is not None
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return hit
+    except TooLong:
+        return None
+
+
 def main():
+    signal.signal(signal.SIGALRM, expire)
     r = random.Random(int(os.environ.get("SEED", "1")))
     cases = []
-    while len(cases) < int(os.environ.get("CASES", "1500")):
+    while len(cases) < int(os.environ.get("CASES", "600")):
         p = pattern(r)
         try:
             c = re.compile(p, re.ASCII)
         except re.error:
             continue
-        cases.append((p, c, list(dict.fromkeys(t for t in texts(r, p) if len(t) < 20))))  # re may backtrack for ever on long ones
+        cases.append((p, c, list(dict.fromkeys(t for t in texts(r, p) if len(t) < 20))))
     with tempfile.TemporaryDirectory() as d:
         tokenizer(os.path.join(d, "tokenizer.json"))
         lines = "".join(json.dumps({"regex": p, "texts": t}) + "\n" for p, _, t in cases)
@@ -189,14 +210,16 @@ def main():
     for (p, c, ts), line in zip(cases, out):
         got = json.loads(line)
         if not got["ok"]:
-            empty = "nothing can satisfy" in got["error"] and not any(c.fullmatch(t) for t in ts)
+            empty = "nothing can satisfy" in got["error"] and not any(matches(c, t) for t in ts)
             anchor = "anchor inside" in got["error"]
             if not empty and not anchor:
                 print("refused", repr(p), got["error"])
                 wrong += 1
             continue
         for t, res in zip(ts, got["results"]):
-            want = c.fullmatch(t) is not None
+            want = matches(c, t)
+            if want is None:
+                continue
             matched += want
             n += 1
             if want != res["accepted"]:
