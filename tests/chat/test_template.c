@@ -177,9 +177,9 @@ static void test_endless(void **state)
     Buf out = { 0 };
     for (size_t i = 0; i < COUNT(sources); i++) {
         Err err = { 0 };
-        int64_t start = clock_ns();
+        clock_t start = clock(); /* of this process: the machine may be busy */
         Status status = render(sources[i], &in, &out, &err);
-        double s = (double)(clock_ns() - start) / 1e9;
+        double s = (double)(clock() - start) / CLOCKS_PER_SEC;
         if (status == OK || !err.text[0] || s > 20) fail_msg("%s: %.1f s, \"%s\"", sources[i], s, err.text);
     }
     buf_free(&out);
