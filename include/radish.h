@@ -61,7 +61,7 @@ typedef struct {
     const char *schedule_policy; /* "lpm" (default), "fcfs" or "lof" */
     int max_mixed_tokens;        /* rows of a step in which some decode (2048); fewer: shorter pauses for them */
     bool prefill_first;          /* prompts in passes of their own, before decoding */
-    const char *kv_dtype;        /* "auto", "f32", "f16", "bf16" */
+    const char *kv_dtype;        /* "auto", "f32", "f16", "bf16", "int8" */
     bool disable_radix_cache;
     uint64_t random_seed; /* base of the seeds of requests that bring none; default: from the clock */
     bool verify;          /* check every invariant after each step (slow) */

@@ -61,7 +61,7 @@ typedef struct {
 typedef struct {
     int n_layer, n_kv_head, head_dim;
     int n_pages; /* of KV_PAGE_TOKENS tokens */
-    DType dtype; /* DT_F16, DT_BF16, DT_F32; DT_NONE: the backend's choice */
+    DType dtype; /* DT_F16, DT_BF16, DT_F32, DT_I8; DT_NONE: the backend's choice */
 } KvShape;
 
 /* cos and sin are computed from these once per device: inv_freq has been scaled on the host by the model (linear, llama3,

@@ -64,7 +64,7 @@ static const OptSpec specs[] = {
     { "--max-mixed-tokens", NULL, ENGINE, OPT_INT,  AT(radish.max_mixed_tokens), "N", "rows of a step in which some decode (2048)" },
     { "--prefill-first", NULL,   ENGINE, OPT_FLAG,  AT(radish.prefill_first), "", "prompts in passes of their own, before decoding" },
     { "--disable-radix-cache", NULL, ENGINE, OPT_FLAG, AT(radish.disable_radix_cache), "", "do not reuse prefixes" },
-    { "--kv-cache-dtype", NULL,  ENGINE, OPT_TEXT,  AT(radish.kv_dtype), "T", "auto, f32, f16 or bf16" },
+    { "--kv-cache-dtype", NULL,  ENGINE, OPT_TEXT,  AT(radish.kv_dtype), "T", "auto, f32, f16, bf16 or int8 (CPU)" },
     { "--load-format", NULL,     ENGINE | CMD_INSPECT, OPT_DUMMY, AT(radish.dummy_weights), "F", "auto, or dummy: random weights from a config.json" },
     { "--dummy-std", NULL,       ENGINE, OPT_FLOAT, AT(radish.dummy_std), "X", "normal dummy weights (default uniform +-1e-3)" },
     { "--device", NULL,          ENGINE | CMD_INSPECT, OPT_TEXT,  AT(radish.device), "D", "cpu, cuda or sim (the best there is)" },

@@ -92,16 +92,21 @@ static Status open_device(Radish *r, const RadishOptions *o, Err *err)
     return r->ops->open(&d, &r->device, err);
 }
 
+/* The backend says whether it has such a cache. */
 static Status kv_dtype(const char *name, DType *out, Err *err)
 {
     *out = DT_NONE;
     if (!name || strcmp(name, "auto") == 0) return OK;
+    if (strncmp(name, "fp8", 3) == 0)
+        return fail(err, E_UNSUPPORTED, "--kv-cache-dtype %s: there are no fp8 caches; on the CPU int8 takes as little",
+                    name);
     *out = strcmp(name, "float16") == 0    ? DT_F16
            : strcmp(name, "bfloat16") == 0 ? DT_BF16
            : strcmp(name, "float32") == 0  ? DT_F32
+           : strcmp(name, "int8") == 0     ? DT_I8
                                            : quant_of_name(str_of(name));
-    if (*out == DT_F32 || *out == DT_F16 || *out == DT_BF16) return OK;
-    return fail(err, E_INVALID, "--kv-cache-dtype %s: use auto, f32, f16 or bf16", name);
+    if (*out == DT_F32 || *out == DT_F16 || *out == DT_BF16 || *out == DT_I8) return OK;
+    return fail(err, E_INVALID, "--kv-cache-dtype %s: use auto, f32, f16, bf16 or int8", name);
 }
 
 /* Fills what the options leave to us, then asks the model's plan what it costs and how many pages fit. */
@@ -168,6 +173,7 @@ static Status open_engine(Radish *r, const RadishOptions *o, const ModelOptions 
 static const char *kv_name(const Radish *r, const ModelInfo *m, DType asked)
 {
     size_t numbers = (size_t)m->n_layer * 2 * (size_t)m->n_kv_head * (size_t)m->head_dim * KV_PAGE_TOKENS;
+    if (asked == DT_I8) return "int8";
     if (asked != DT_NONE) return asked == DT_F32 ? "float32" : asked == DT_F16 ? "float16" : "bfloat16";
     return m->kv_page_bytes >= 4 * numbers ? "float32" : r->ops->act == DT_BF16 ? "bfloat16" : "float16";
 }

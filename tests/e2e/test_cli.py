@@ -48,6 +48,7 @@ def test_wrong_words():
     assert "needs a value" in radish("serve", "--port", fails=True)
     assert "no/such" in radish("run", "-m", "no/such", "-p", "x", fails=True)
     assert "lpm, fcfs or lof" in radish("run", "-m", MODEL, "-p", "x", "--schedule-policy", "best", fails=True)
+    assert "no fp8 caches" in radish("run", "-m", MODEL, "-p", "x", "--kv-cache-dtype", "fp8_e5m2", fails=True)
 
 
 def test_run():
@@ -56,6 +57,8 @@ def test_run():
     assert one.startswith(" Paris"), one
     two = radish("run", "-m", MODEL, "--temperature", 0, "-n", n, "--raw", text="The capital of France is")
     assert one == two
+    short = radish("run", "-m", MODEL, "--temperature", 0, "-n", 2, "--raw", "-p", "The capital of France is", "--kv-cache-dtype", "int8")
+    assert short.startswith(" Paris"), short
     sampled = [radish("run", "-m", MODEL, "--temperature", 1.2, "--seed", 5, "-n", n, "-p", "Tell me a story") for _ in range(2)]
     assert sampled[0] == sampled[1]
     assert radish("run", "-m", MODEL, "--temperature", 0, "-n", 2 * n, "-p", "What is 2+2?").strip()
