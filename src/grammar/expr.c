@@ -11,6 +11,8 @@ void exprs_init(Exprs *x, uint64_t seed, uint32_t max_nodes, uint64_t fuel)
 {
     *x = (Exprs){ .seed = seed, .max_nodes = max_nodes, .fuel = fuel, .n_classes = 1 };
     x->n_slots = x->n_set_slots = FIRST_SLOTS;
+    x->kids = array_room(NULL, 0, &x->cap_kids, sizeof *x->kids); /* never NULL: empty runs point into them */
+    x->tmp = array_room(NULL, 0, &x->cap_tmp, sizeof *x->tmp);
     x->slots = mem_alloc_array(x->n_slots, sizeof *x->slots);
     x->set_slots = mem_alloc_array(x->n_set_slots, sizeof *x->set_slots);
     x->absorbs = mem_alloc_array(16, sizeof *x->absorbs);

@@ -5,11 +5,22 @@ enum { FIRST_SLOTS = 256, FIRST_SET_SLOTS = 64 };
 
 static LexId intern(Lexer *l, const LexPart *p, size_t n, uint32_t accept, bool start);
 
+static void tmp_reserve(Lexer *l, size_t n)
+{
+    if (n <= l->cap_tmp) return;
+    l->cap_tmp = MAX(n, l->cap_tmp * 2);
+    l->tmp = mem_grow(l->tmp, l->cap_tmp * sizeof *l->tmp);
+    l->tmp_accept = mem_grow(l->tmp_accept, l->cap_tmp * sizeof *l->tmp_accept);
+}
+
 void lexer_init(Lexer *l, Exprs *x, uint32_t max_states)
 {
     *l = (Lexer){ .x = x, .max_states = max_states, .n_slots = FIRST_SLOTS, .n_set_slots = FIRST_SET_SLOTS };
     l->slots = mem_alloc_array(l->n_slots, sizeof *l->slots);
     l->set_slots = mem_alloc_array(l->n_set_slots, sizeof *l->set_slots);
+    l->part = array_room(NULL, 0, &l->cap_parts, sizeof *l->part); /* never NULL: empty runs point into them */
+    l->member = array_room(NULL, 0, &l->cap_members, sizeof *l->member);
+    tmp_reserve(l, 16);
     l->set = mem_alloc_array(16, sizeof *l->set);
     l->cap_sets = 16;
     l->n_sets = 1; /* set 0: nothing; set[1] is where the next begins */
@@ -123,14 +134,6 @@ static LexId intern(Lexer *l, const LexPart *p, size_t n, uint32_t accept, bool 
     l->slots[at] = l->n++;
     if (l->n * 2 > l->n_slots) grow_slots(l);
     return l->n - 1;
-}
-
-static void tmp_reserve(Lexer *l, size_t n)
-{
-    if (n <= l->cap_tmp) return;
-    l->cap_tmp = MAX(n, l->cap_tmp * 2);
-    l->tmp = mem_grow(l->tmp, l->cap_tmp * sizeof *l->tmp);
-    l->tmp_accept = mem_grow(l->tmp_accept, l->cap_tmp * sizeof *l->tmp_accept);
 }
 
 LexId lexer_start(Lexer *l, const Expr *lexemes, size_t n)

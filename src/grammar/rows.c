@@ -13,6 +13,9 @@ void rows_init(Rows *r, Syms *s, Lexer *l, const GrammarLimits *limits)
     r->slots = mem_alloc_array(r->n_slots, sizeof *r->slots);
     r->scans = mem_alloc_array(r->scan_slots * 2, sizeof *r->scans);
     r->seen = mem_alloc_array(r->seen_slots, sizeof *r->seen);
+    r->ways = array_room(NULL, 0, &r->cap_ways, sizeof *r->ways); /* never NULL: empty runs point into them */
+    r->items = array_room(NULL, 0, &r->cap_items, sizeof *r->items);
+    r->work = array_room(NULL, 0, &r->cap_work, sizeof *r->work);
     r->row = mem_alloc_array(16, sizeof *r->row);
     r->cap = 16;
     r->n = 1;

@@ -18,6 +18,9 @@ void syms_init(Syms *s, uint32_t max_nodes)
 {
     *s = (Syms){ .max_nodes = max_nodes, .n_slots = FIRST_SLOTS, .fuel = UINT64_MAX };
     s->slots = mem_alloc_array(s->n_slots, sizeof *s->slots);
+    s->steps = array_room(NULL, 0, &s->cap_steps, sizeof *s->steps); /* never NULL: empty runs point into them */
+    s->kids = array_room(NULL, 0, &s->cap_kids, sizeof *s->kids);
+    s->ids = array_room(NULL, 0, &s->cap_ids, sizeof *s->ids);
     push_node(s, (SymNode){ .kind = Y_NOTHING });
     push_node(s, (SymNode){ .kind = Y_EMPTY, .flags = Y_NULLABLE | Y_FINITE });
 }
