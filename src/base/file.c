@@ -56,6 +56,13 @@ void file_unmap(FileMap *m)
     *m = (FileMap){ 0 };
 }
 
+void file_drop(const void *p, size_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)p + page - 1) / page * page, to = ((uintptr_t)p + n) / page * page; /* whole pages */
+    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 static bool read_all(int fd, char *p, size_t n)
 {
     while (n) {

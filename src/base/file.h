@@ -11,6 +11,8 @@ typedef struct {
 
 Status file_map(const char *path, FileMap *out, Err *err);
 void file_unmap(FileMap *m);
+/* [p, p + n) of a mapped file has been used: it need not stay in this process's memory. It comes back if it is read again. */
+void file_drop(const void *p, size_t n);
 /* Reads a file of at most max bytes into the arena (NUL-terminated beyond n). */
 Status file_read(Arena *a, const char *path, size_t max, Str *out, Err *err);
 Status file_write(const char *path, Str content, Err *err); /* through a temporary name, then renamed */

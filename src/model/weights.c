@@ -6,6 +6,7 @@
  * Thread: whoever opens the model. */
 #include <stdio.h>
 
+#include "base/file.h"
 #include "model/plan.h"
 
 enum { BANDS_MAX = 4, NAME_MAX_BYTES = 160 };
@@ -254,6 +255,11 @@ static Status slot(Loader *l, const WeightSpec *s, int layer, int *n)
         char name[NAME_MAX_BYTES];
         spec_name(l, s, layer, name);
         fail_prefix(l->err, "tensor %s", name);
+    }
+    for (int i = 0; i < n_bands; i++) { /* the device has its own now: not both at a time for the whole model */
+        size_t bytes;
+        if (bands[i].data && quant_size(bands[i].dtype, (size_t)bands[i].rows * (size_t)bands[i].cols, &bytes))
+            file_drop(bands[i].data, bytes);
     }
     return st;
 }
