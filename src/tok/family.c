@@ -93,7 +93,7 @@ static const Family families[] = {
 
 static const char *const stops[] = {
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<end_of_turn>", "<turn|>", "<|endoftext|>", "</s>", "<|eom_id|>",
-    "[EOS]", "[EOT]", "<|end_of_text|>", "<end_of_utterance>", "<|eot|>", "<|eom|>", "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+    "[EOS]", "[EOT]", "<|end_of_text|>", "<end_of_utterance>", "<|eot|>", "<|eom|>", "<\xEF\xBD\234end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
     "<eos>", "<EOT>", "_<EOT>", "<|END_OF_TURN_TOKEN|>",
 };
 /* clang-format on */

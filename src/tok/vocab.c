@@ -103,9 +103,9 @@ int vocab_hex_byte(const char *two)
     return value;
 }
 
-int vocab_byte_piece(Str s)
+int vocab_byte_piece(Str text)
 {
-    return s.n == 6 && memcmp(s.p, "<0x", 3) == 0 && s.p[5] == '>' ? vocab_hex_byte(s.p + 3) : -1;
+    return text.n == 6 && memcmp(text.p, "<0x", 3) == 0 && text.p[5] == '>' ? vocab_hex_byte(text.p + 3) : -1;
 }
 
 /* ---- text -> id ---- */
