@@ -131,7 +131,7 @@ static bool find_host(Load *l)
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     int e = getaddrinfo(l->url.host, l->url.port, &hints, &l->address);
     if (e != 0) fprintf(stderr, "radish: %s:%s: %s\n", l->url.host, l->url.port, gai_strerror(e));
-    return e == 0;
+    return e == 0 && l->address;
 }
 
 /* ---- one client ---- */
@@ -159,6 +159,7 @@ static void start(Load *l, const BenchLength *q, Rng *rng)
 {
     Client *c = &l->client[l->n_open++];
     *c = (Client){ .n_wanted = q->output, .began = now_s() };
+    CHECK(l->address);
     write_request(l, q, rng, &c->out);
     l->n_in += q->input;
     c->fd = socket(l->address->ai_family, SOCK_STREAM, 0);
@@ -198,8 +199,8 @@ static void on_event(Load *l, Client *c, Str data, double now)
     size_t at = str_find(data, STR("\"completion_tokens\":"), 0);
     int n = c->n_tokens + 1;
     if (str_is(data, "[DONE]")) return;
-    if (at != SIZE_MAX) n = atoi(data.p + at + sizeof key - 1); /* a line is NUL-terminated */
-    if (n <= c->n_tokens || n > c->n_wanted) return;            /* the end's own event, a usage report */
+    if (at != SIZE_MAX) n = (int)strtol(data.p + at + sizeof key - 1, NULL, 10); /* a line is NUL-terminated */
+    if (n <= c->n_tokens || n > c->n_wanted) return; /* the end's own event, a usage report */
     if (c->n_tokens == 0)
         add(&l->first, now - c->began);
     else
