@@ -224,6 +224,6 @@ void cuda_profile_end(Device *d, bool of_pass);      /* the host leaves; of_pass
 void cuda_profile_collect(Device *d);
 
 /* measure.c */
-int cuda_measure(Device *d, double seconds, bool brief, DeviceSpeed *out, int max);
+int cuda_measure(Device *d, double least_s, bool brief, DeviceSpeed *out, int max);
 
 #endif
