@@ -45,7 +45,7 @@ typedef struct {
     const char *tokenizer_path; /* default: the model's own */
     const char *chat_template;  /* a template's text or the path of a .jinja file; default: the model's own */
     const char *device;         /* "cpu", "cuda", "sim"; default: the first that is there */
-    const char *isa;            /* CPU: "auto" (default), "plain", "avx2", "avx512" */
+    const char *isa;            /* CPU: "auto" (default), "plain", "avx2", "avx512", "avx512bf16", "amx" */
     int device_index;
     int threads;         /* CPU workers; default all cores */
     bool dummy_weights;  /* --load-format dummy */

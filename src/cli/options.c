@@ -70,7 +70,7 @@ static const OptSpec specs[] = {
     { "--device", NULL,          ENGINE | CMD_INSPECT, OPT_TEXT,  AT(radish.device), "D", "cpu, cuda or sim (the best there is)" },
     { "--base-gpu-id", NULL,     ENGINE, OPT_INT,   AT(radish.device_index), "N", "which GPU" },
     { "--threads", "-t",         ENGINE, OPT_INT,   AT(radish.threads), "N", "CPU cores to use (all)" },
-    { "--isa", NULL,             ENGINE, OPT_TEXT,  AT(radish.isa), "I", "auto, avx512, avx2 or plain" },
+    { "--isa", NULL,             ENGINE, OPT_TEXT,  AT(radish.isa), "I", "auto, amx, avx512bf16, avx512, avx2 or plain" },
     { "--random-seed", NULL,     ENGINE, OPT_U64,   AT(radish.random_seed), "N", "seed of requests that bring none" },
     { "--skip-tokenizer-init", NULL, CMD_SERVE | CMD_BENCH, OPT_FLAG, AT(radish.skip_tokenizer), "", "ids in, ids out" },
     { "--verify", NULL,          ENGINE, OPT_FLAG,  AT(radish.verify), "", "check every invariant after each step (slow)" },

@@ -16,7 +16,7 @@
 #include <stdio.h>
 /* clang-format on */
 
-static const char *const all_isas[] = { "plain", "avx2", "avx512", "avx512bf16" };
+static const char *const all_isas[] = { "plain", "avx2", "avx512", "avx512bf16", "amx" };
 
 /* NULL: this machine or build has no such instructions. */
 static inline Device *open_cpu(const char *isa, int threads)

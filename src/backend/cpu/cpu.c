@@ -60,7 +60,7 @@ static Status parse_isa(const char *name, CpuIsa *out, Err *err)
         if (linear_isa_ok(*out)) return OK;
         return fail(err, E_UNSUPPORTED, "this CPU or build has no %s; use auto or plain", name);
     }
-    return fail(err, E_INVALID, "unknown instruction set %s; use auto, plain, avx2, avx512 or avx512bf16", name);
+    return fail(err, E_INVALID, "unknown instruction set %s; use auto, plain, avx2, avx512, avx512bf16 or amx", name);
 }
 
 static Status open_device(const DeviceOptions *o, Device **out, Err *err)
