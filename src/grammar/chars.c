@@ -75,12 +75,12 @@ typedef struct {
 
 static void fan_add(Fans *f, Expr rest, const Level *l, int digit)
 {
-    int i = 0;
-    while (i < f->n && f->rest[i] != rest) i++;
-    if (i == f->n) {
+    int i = f->n - 1; /* neighbours mostly go the same way */
+    while (i >= 0 && f->rest[i] != rest) i--;
+    if (i < 0) {
+        i = f->n++;
         f->rest[i] = rest;
         f->set[i] = (ByteSet){ { 0 } };
-        f->n++;
     }
     add_digit(&f->set[i], l, digit);
 }
@@ -92,23 +92,37 @@ static Expr fan_expr(Build *b, const Fans *f)
     return exprs_or(&b->x, e, (size_t)f->n);
 }
 
+/* All numbers, in the digits from `level` on. */
+static Expr all_digits(const Digits *d, int level)
+{
+    Expr out = EXPR_EMPTY;
+    for (int i = d->n_levels; i-- > level;) {
+        ByteSet s = { { 0 } };
+        for (int v = 0; v < 1 << d->level[i].bits; v++) add_digit(&s, &d->level[i], v);
+        out = with_prefix(d->b, &d->level[i], exprs_cat(&d->b->x, exprs_set(&d->b->x, s), out));
+    }
+    return out;
+}
+
 /* The numbers of r that lie in [lo, hi], written in the digits from `level` on, after lo is taken off. */
 static Expr digits_expr(const Digits *d, int level, Ranges r, uint32_t lo, uint32_t hi)
 {
     while (r.n && r.p[0].last < lo) r.p++, r.n--;
     while (r.n && r.p[r.n - 1].first > hi) r.n--;
     if (r.n == 0) return EXPR_NOTHING;
-    if (level == d->n_levels) return EXPR_EMPTY;
-    const Level *l = &d->level[level];
+    if (r.p[0].first <= lo && r.p[0].last >= hi) return all_digits(d, level);
+    const Level *l = &d->level[level]; /* partly in r, so more than one number: there is a digit */
     uint32_t width = 1u << bits_from(d, level + 1);
+    Expr all = EXPR_NOTHING;
     Fans f;
     f.n = 0;
-    bool full = r.p[0].first <= lo && r.p[0].last >= hi;
-    Expr rest = full ? digits_expr(d, level + 1, r, lo, lo + width - 1) : EXPR_NOTHING;
     for (int v = 0; v < 1 << l->bits; v++) {
-        uint32_t from = lo + (uint32_t)v * width;
-        if (!full) rest = digits_expr(d, level + 1, r, from, from + width - 1);
-        if (rest != EXPR_NOTHING) fan_add(&f, rest, l, v);
+        uint32_t from = lo + (uint32_t)v * width, to = from + width - 1;
+        while (r.n && r.p[0].last < from) r.p++, r.n--;
+        if (r.n == 0 || r.p[0].first > to) continue;
+        bool full = r.p[0].first <= from && r.p[0].last >= to;
+        if (full && all == EXPR_NOTHING) all = all_digits(d, level + 1);
+        fan_add(&f, full ? all : digits_expr(d, level + 1, r, from, to), l, v);
     }
     return with_prefix(d->b, l, fan_expr(d->b, &f));
 }

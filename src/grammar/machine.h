@@ -55,6 +55,7 @@ typedef struct {
     /* scratch of walks */
     uint32_t *words;
     Place *stack;
+    size_t cap_stack;
     uint32_t *level; /* where the places of a depth end in stack */
     LexId *at;       /* by depth */
 } Masks;

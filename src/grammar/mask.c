@@ -36,7 +36,6 @@ void masks_init(Grammar *g)
     size_t depth = (size_t)g->vocab->trie.max_depth + 2;
     m->level = mem_alloc_array(depth, sizeof *m->level);
     m->at = mem_alloc_array(depth, sizeof *m->at);
-    m->stack = mem_alloc_array(depth * MAX_PLACES, sizeof *m->stack);
 }
 
 static void base_drop(Base *b)
@@ -70,7 +69,7 @@ size_t masks_memory(const Grammar *g)
 {
     const Masks *m = &g->m;
     return m->cap * sizeof *m->mask + m->n_slots * 4 + m->cap_ids * 4 + m->dense_bytes + m->cap_base_of * 8 +
-           n_words(g) * 4;
+           m->cap_stack * sizeof *m->stack + n_words(g) * 4;
 }
 
 /* ---- where a walk puts what it finds ---- */
@@ -119,6 +118,14 @@ static bool absorbed_by_any(Walk *w, uint32_t i, const Place *p, size_t n)
     return false;
 }
 
+/* Room for the places after one more byte. */
+static void stack_room(Masks *m, size_t used)
+{
+    if (used + MAX_PLACES <= m->cap_stack) return;
+    m->cap_stack = MAX(m->cap_stack * 2, used + (size_t)MAX_PLACES);
+    m->stack = mem_grow(m->stack, m->cap_stack * sizeof *m->stack);
+}
+
 /* All texts below node root, from a place. false: stopped, or max_entered nodes were entered. Places of depth d below the root stand
  * in stack between level[d - 1] and level[d]. */
 static bool walk_places(Walk *w, uint32_t root, Place from)
@@ -126,6 +133,7 @@ static bool walk_places(Walk *w, uint32_t root, Place from)
     Masks *m = &w->g->m;
     const Trie *t = w->t;
     uint32_t top = t->node[root].depth, stop = root + t->node[root].span;
+    stack_room(m, 0);
     m->stack[0] = from;
     m->level[0] = 1;
     for (uint32_t i = root + 1; i < stop;) {
@@ -133,6 +141,7 @@ static bool walk_places(Walk *w, uint32_t root, Place from)
         uint32_t depth = n->depth - top;
         uint32_t begin = depth > 1 ? m->level[depth - 2] : 0, end = m->level[depth - 1];
         bool ended;
+        stack_room(m, end);
         size_t k = machine_step(w->g, m->stack + begin, end - begin, n->byte, m->stack + end, &ended);
         while (k && m->stack[end + k - 1].lex == LEX_DEAD) k--; /* a row where no text may follow */
         if (w->g->r.over || w->g->x.stop) return false;
