@@ -46,7 +46,8 @@ static void print_model(Radish *r)
 
 int cli_bench(int argc, char **argv)
 {
-    static const char *const kinds[] = { "offline", "latency", "online", "device", "tokenize", "traffic", NULL };
+    static const char *const kinds[] = { "offline",  "latency", "online",  "device",
+                                         "tokenize", "traffic", "grammar", NULL };
     Options o = { 0 };
     if (!options_read(CMD_BENCH, argc, argv, &o)) return 1;
     const char *kind = o.n_args ? o.arg[0] : "";
@@ -54,11 +55,12 @@ int cli_bench(int argc, char **argv)
     if (strcmp(kind, "online") == 0) return bench_online(&o);
     if (strcmp(kind, "device") == 0) return bench_device(&o);
     if (strcmp(kind, "traffic") == 0) return bench_traffic(&o);
+    if (strcmp(kind, "grammar") == 0) return bench_grammar(&o);
     bool offline = strcmp(kind, "offline") == 0;
     if (!offline && strcmp(kind, "latency") != 0) {
         const char *near = options_nearest(kind, kinds);
         fprintf(stderr, "radish: bench what? `radish bench %s ...`\n",
-                near ? near : "offline|latency|online|device|tokenize|traffic");
+                near ? near : "offline|latency|online|device|tokenize|traffic|grammar");
         return 1;
     }
     o.n_args = 0;

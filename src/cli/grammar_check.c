@@ -113,17 +113,6 @@ static void check_all(Check *c, Str array, bool texts)
     buf_free(&text);
 }
 
-/* The first mask belongs to the price of a constraint: a request waits for both. */
-static void first_mask(Grammar *g)
-{
-    size_t n = grammar_mask_words(grammar_vocab_of(g));
-    uint32_t *words = mem_alloc_array(n, sizeof *words);
-    GrammarMatcher *m = grammar_matcher_new(g);
-    grammar_mask(m, words, n);
-    grammar_matcher_free(m);
-    mem_free(words);
-}
-
 static void check_line(const Tokenizer *t, GrammarVocab *v, Str line, Buf *out)
 {
     GrammarSpec spec = { 0 };
@@ -141,7 +130,7 @@ static void check_line(const Tokenizer *t, GrammarVocab *v, Str line, Buf *out)
         print_failure(out, err.err.text, err.pointer);
     } else {
         Check c = { .t = t, .g = g, .out = out, .tok_flags = spec.kind == GRAMMAR_STRUCTURAL_TAG ? TOK_SPECIALS : 0 };
-        first_mask(g);
+        grammar_run_first_mask(g);
         buf_printf(out, "{\"ok\":true,\"compile_us\":%lld,\"results\":[", (long long)((clock_ns() - began) / 1000));
         check_all(&c, grammar_run_member(line, "instances"), false);
         check_all(&c, grammar_run_member(line, "texts"), true);
@@ -165,7 +154,7 @@ int cli_grammar_check(int argc, char **argv)
         return 1;
     }
     if (!ask_stdin(&in, INPUT_MAX)) return 1;
-    if (!grammar_run_open(path, &t, &v)) return 1;
+    if (!grammar_run_open(path, &t, &v, NULL)) return 1;
     for (size_t i = 0; i < in.n;) {
         size_t end = MIN(str_find(buf_view(&in), STR("\n"), i), in.n);
         Str line = str_trim(str_cut(buf_view(&in), i, end));

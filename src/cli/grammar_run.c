@@ -14,7 +14,7 @@ static bool special(void *arg, int32_t id)
     return tok_is_special(arg, id);
 }
 
-bool grammar_run_open(const char *path, Tokenizer **t, GrammarVocab **v)
+bool grammar_run_open(const char *path, Tokenizer **t, GrammarVocab **v, double *vocab_ms)
 {
     Err err;
     if (tok_open_path(path, t, &err) != OK) {
@@ -23,8 +23,20 @@ bool grammar_run_open(const char *path, Tokenizer **t, GrammarVocab **v)
     }
     GrammarVocabSpec spec = { .n_tokens = tok_n_vocab(*t), .bytes = piece, .special = special, .arg = *t };
     spec.end_ids = tok_stop_ids(*t, &spec.n_end_ids);
+    int64_t began = clock_ns();
     *v = grammar_vocab_new(&spec);
+    if (vocab_ms) *vocab_ms = (double)(clock_ns() - began) / 1e6;
     return true;
+}
+
+void grammar_run_first_mask(Grammar *g)
+{
+    size_t n = grammar_mask_words(grammar_vocab_of(g));
+    uint32_t *words = mem_alloc_array(n, sizeof *words);
+    GrammarMatcher *m = grammar_matcher_new(g);
+    grammar_mask(m, words, n);
+    grammar_matcher_free(m);
+    mem_free(words);
 }
 
 static void add_us(GrammarRun *r, int64_t began)

@@ -5,8 +5,10 @@
 #include "grammar/grammar.h"
 #include "tok/tok.h"
 
-/* The tokenizer at a path (a model or tokenizer file) and its vocabulary; prints why and returns false if it cannot. */
-bool grammar_run_open(const char *path, Tokenizer **t, GrammarVocab **v);
+/* The tokenizer at a path (a model or tokenizer file) and its vocabulary (vocab_ms may be NULL: what making it took); prints why and returns false if it cannot. */
+bool grammar_run_open(const char *path, Tokenizer **t, GrammarVocab **v, double *vocab_ms);
+/* Makes the mask of the begin: it belongs to the price of a constraint, a request waits for both. */
+void grammar_run_first_mask(Grammar *g);
 
 typedef struct {
     bool accepted; /* every token was in its mask, and an end token is allowed after the last */
