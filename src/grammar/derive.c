@@ -2,7 +2,7 @@
 #include "grammar/expr.h"
 #include "grammar/groups.h"
 
-enum { KIDS_ON_STACK = 48, SATURATE_DEPTH = 200, WEIGHT_MAX = 1 << 20 };
+enum { KIDS_ON_STACK = 48, SATURATE_DEPTH = 200, WEIGHT_MAX = 1 << 20, CLOCK_EVERY = 1024 };
 
 /* ---- memo ---- */
 
@@ -141,6 +141,10 @@ static uint32_t derive(Exprs *x, uint32_t e, uint8_t byte)
         return EXPR_NOTHING;
     }
     x->fuel--;
+    if (x->deadline_ns && x->fuel % CLOCK_EVERY == 0 && clock_ns() > x->deadline_ns) {
+        x->stop = STOP_CLOCK;
+        return EXPR_NOTHING;
+    }
     uint32_t out = derive_node(x, e, byte);
     if (x->stop) return EXPR_NOTHING;
     memo_put(&x->derived, key, out);

@@ -53,7 +53,7 @@ typedef struct {
     uint64_t hash[2]; /* of the structure: equal in every pool with the same seed */
 } ExprNode;
 
-typedef enum { STOP_NONE, STOP_FUEL, STOP_NODES, STOP_HEIGHT, STOP_CLOCK, STOP_CANCEL, STOP_MEMORY } ExprStop;
+typedef enum { STOP_NONE, STOP_FUEL, STOP_NODES, STOP_HEIGHT, STOP_CLOCK, STOP_CANCEL } ExprStop;
 
 typedef struct {
     ExprNode *node;
@@ -83,6 +83,7 @@ typedef struct {
     bool frozen; /* classes are final */
     uint64_t seed;
     uint64_t fuel;
+    int64_t deadline_ns; /* looked at now and then while derivatives are taken; 0: none */
     ExprStop stop;
     uint32_t any[2]; /* by Spelling: any character, any text; 0: not made yet */
     uint32_t text[2];

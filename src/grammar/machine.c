@@ -5,6 +5,7 @@ void machine_refuel(Grammar *g)
 {
     g->x.fuel = g->limits.mask_fuel;
     g->r.item_fuel = g->limits.mask_items;
+    g->x.deadline_ns = clock_ns() + g->limits.mask_ns;
 }
 
 const char *machine_stopped(Grammar *g)
@@ -13,6 +14,7 @@ const char *machine_stopped(Grammar *g)
     if (stop == STOP_NONE && !g->r.over) return NULL;
     const char *why = g->r.over ? g->r.over_why : "the automaton has more states than the limit";
     if (!g->r.over && stop == STOP_FUEL) why = "one step takes more derivatives than the limit";
+    if (!g->r.over && stop == STOP_CLOCK) why = "one step takes longer than the limit";
     if (!g->r.over && stop == STOP_HEIGHT) why = "the automaton's expressions are nested too deeply";
     g->r.over = false;
     g->x.stop = STOP_NONE; /* nothing was remembered meanwhile: others may go on */
