@@ -706,6 +706,7 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < COUNT(attn_cases); i++)
             if (wanted(attn_cases[i].name, argc - 2, argv + 2)) check_attention(&attn_cases[i]);
         if (wanted("products", argc - 2, argv + 2)) check_products();
+        if (wanted("flow", argc - 2, argv + 2)) check_small();
         if (wanted("draw", argc - 2, argv + 2)) check_draw();
         if (wanted("steps", argc - 2, argv + 2)) check_steps();
         printf("%d cases, %d failed\n", n_run, n_failed);
@@ -716,6 +717,7 @@ int main(int argc, char **argv)
             if (wanted(bench_cases[i].name, argc - 2, argv + 2)) bench_attention(&bench_cases[i], ceiling);
         if (wanted("products", argc - 2, argv + 2)) bench_products(ceiling);
         if (wanted("rows", argc - 2, argv + 2)) bench_rows(ceiling);
+        if (wanted("flow", argc - 2, argv + 2)) bench_small(ceiling);
         if (wanted("draw", argc - 2, argv + 2)) bench_draw();
         if (wanted("steps", argc - 2, argv + 2)) bench_steps(ceiling);
     }

@@ -33,9 +33,11 @@ double time_ms(void (*run)(void *), void *ctx, double budget); /* of one call, o
 void check_products(void);
 void check_draw(void);
 void check_steps(void);
+void check_small(void);
 void bench_products(double read_ceiling);
 void bench_rows(double read_ceiling);
 void bench_draw(void);
+void bench_small(double read_ceiling);
 void bench_steps(double read_ceiling);
 
 #endif

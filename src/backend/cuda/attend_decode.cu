@@ -435,6 +435,7 @@ static __global__ void __launch_bounds__(THREADS, D > 128 ? 1 : 2) decode_kernel
         fence_init();
     }
     __syncthreads();
+    if (a.let_on) chain_go();
     chain_wait();
     if (warp == N_WARP) {
         copy_warp<D>(&a, ring, desc, full, empty, n_stage);

@@ -155,7 +155,7 @@ struct Device {
     int n_plans;
     float *part;
     size_t part_bytes;
-    uint32_t *arrived;
+    uint32_t *arrived, *meet; /* meet: where the CTAs of a flow meet */
     /* samples */
     int32_t *sample_in; /* [2 * sample_in_cap] */
     size_t sample_in_cap;
@@ -198,6 +198,10 @@ void cuda_step_free(Device *d);
 /* Bytes on the device of a batch's arrays, and room for them made now. */
 size_t cuda_step_bytes(WarmLimits most);
 bool cuda_step_reserve(Device *d, WarmLimits most);
+
+/* flow.c: runs as many of the n commands from c on as fit into one kernel; returns how many, maybe 0. */
+int cuda_flow(Device *d, const Command *c, int n);
+bool cuda_flow_takes(const Device *d, const Command *c); /* a product that is never left to others */
 
 /* draw.c */
 void cuda_sample(Device *d, Tensor logits, const SampleRow *rows, int n);

@@ -69,6 +69,7 @@ template <int D> DEV void load_angles(const HeadArgs *a, int row, int lane, floa
 template <int D> static __global__ void __launch_bounds__(WIDE_THREADS) heads_wide(const __grid_constant__ HeadArgs a)
 {
     constexpr int LANES = D / 8, GROUPS = WIDE_THREADS / LANES;
+    if (a.let_on) chain_go();
     chain_wait();
     int row = blockIdx.x, lane = threadIdx.x % LANES, step = GROUPS * gridDim.y;
     int first_k = a.n_head, first_v = a.n_head + a.n_kv_head, n = a.kv ? first_v + a.n_kv_head : first_v;
@@ -170,6 +171,7 @@ template <int KV_DIM> DEV void put_page(const HeadArgs *a, int slot, int head, i
 
 template <int KV_DIM> static __global__ void heads_kernel(const __grid_constant__ HeadArgs a)
 {
+    if (a.let_on) chain_go();
     chain_wait();
     int row = blockIdx.x, head = blockIdx.y * (blockDim.x / WARP) + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     int first_k = a.n_head, first_v = a.n_head + a.n_kv_head, n = a.kv ? first_v + a.n_kv_head : first_v;

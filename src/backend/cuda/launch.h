@@ -54,6 +54,7 @@ typedef struct {
     const int32_t *pos, *slot; /* slot: page * 16 + place in the page; -1: padding */
     void *kv;                  /* the layer's pages; NULL: k and v stay where they are */
     int kv_dim;                /* head size in the pages: head_dim rounded up, the rest zeroed */
+    bool let_on;               /* as in AttendArgs */
 } HeadArgs;
 void launch_heads(Stream s, const HeadArgs *a);
 /* RMS norm of single heads in place, for layouts that launch_heads does not know. */
@@ -87,6 +88,7 @@ typedef struct {
     float *part;         /* scratch: attend_part_bytes */
     uint32_t *arrived;   /* [ATTEND_MAX_CTA], zero between launches */
     int n_cta;
+    bool let_on; /* the next kernel may come before this one ends: it begins with work of its own, and is large */
 } AttendArgs;
 
 /* The head size in the pages for a head size of the model; 0: too large. */
@@ -115,6 +117,46 @@ typedef struct {
     bool f32, add;
 } GemvArgs;
 void launch_gemv(Stream s, const GemvArgs *a);
+
+/* ---- flow.cu ---- */
+
+enum { FLOW_MAX_ROWS = 4, FLOW_LINKS = 8, FLOW_STEP = 512 };
+
+/* A CUtensorMap of w: [k / 64][n][64], boxes of [FLOW_STEP / 64][8][64], 128-byte swizzle. */
+typedef struct {
+    uint64_t word[16];
+} __attribute__((aligned(64))) FlowMap;
+
+typedef enum { FLOW_STORE, FLOW_ADD, FLOW_F32, FLOW_GATE } FlowKind;
+
+/* out = in w^T (+ bias); STORE: bf16, ADD: onto out, F32: f32, GATE: act(first half) * second half, n / 2 columns. */
+typedef struct {
+    FlowMap map;
+    const void *w, *in;  /* [n][k], [rows][k] */
+    const int32_t *pick; /* NULL, or which row of `in` is row r */
+    const float *norm;   /* NULL, or weights [k] of an RMS norm of the input */
+    const float *bias;   /* NULL, or [n] */
+    void *out;
+    float eps, w_bias;
+    int n, k, in_stride, out_stride;
+    int kind, act; /* FlowKind, GluAct */
+    int slab;      /* set by the launcher */
+} FlowLink;
+
+typedef struct {
+    FlowLink link[FLOW_LINKS];
+    uint32_t *meet; /* a counter for flows alone, one stream's; zeroed once */
+    int n_link, rows;
+    int n_stage, input_bytes; /* set by the launcher */
+} FlowArgs;
+
+/* flow.c: describes the weights to the copy engine; false: the driver cannot. */
+bool cuda_flow_map(FlowLink *l);
+
+/* Whether a link can be part of a flow; sm_90 only. */
+bool launch_flow_fits(const FlowLink *l, int rows, int n_sm);
+/* One kernel for all links, in order. Completes *a. */
+void launch_flow(Stream s, FlowArgs *a);
 
 /* ---- sample.cu ---- */
 

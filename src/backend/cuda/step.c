@@ -452,6 +452,7 @@ static void run_attend(Device *d, const Command *c)
         a.n_cta = attend_decode_ctas(d->group, c->kv->dim);
         a.part = d->part;
         a.plan = plan_of(d, p, a.n_cta)->plan;
+        a.let_on = d->rows <= FLOW_MAX_ROWS; /* a flow follows */
         launch_attend_decode(d->stream, &a);
     }
     launch_attend_prefill(d->stream, &a);
@@ -500,6 +501,7 @@ static int run_heads(Device *d, const Command *c, int n)
         a.interleaved = r->interleaved;
         a.n_rot = rope->i[0];
     }
+    a.let_on = d->rows <= FLOW_MAX_ROWS;
     launch_heads(d->stream, &a);
     return used;
 }
@@ -556,7 +558,7 @@ static void run_all(Device *d)
         const Command *c = &d->commands[i];
         bool heads = c->kind == C_HEAD_NORM || c->kind == C_ROPE || c->kind == C_KV_STORE;
         cuda_profile_command(d, c);
-        int used = heads ? run_heads(d, c, d->n_commands - i) : 0;
+        int used = heads ? run_heads(d, c, d->n_commands - i) : cuda_flow(d, c, d->n_commands - i);
         if (!used) run_one(d, c);
         i += used ? used : 1;
     }
@@ -600,6 +602,7 @@ static double time_gemv(Device *d, const Command *c, const void *const *w, int n
 static bool is_untuned(Device *d, const Command *c)
 {
     if (c->kind != C_LINEAR || c->i[0] || (size_t)c->w->rows * (size_t)c->w->cols < (size_t)1 << 22) return false;
+    if (cuda_flow_takes(d, c)) return false;
     return !gemm_is_tuned(d->gemm, shape_of(c));
 }
 
@@ -732,5 +735,6 @@ void cuda_step_free(Device *d)
     cudaFree(d->buffer);
     cudaFree(d->part);
     cudaFree(d->arrived);
+    cudaFree(d->meet);
     mem_free(d->order);
 }
