@@ -106,7 +106,7 @@ typedef struct {
 } Form;
 
 /* clang-format off */
-#define INT8_FORMATS(X)                                          \
+#define WHOLE_FORMATS(X) /* one scale a block */                 \
     X(Q4_0,   4, false, false, true,  SCALE_F16, 2, 64,  256, 40) \
     X(Q4_1,   4, false, true,  false, SCALE_F16, 2, 128, 256, 40) \
     X(Q5_0,   5, false, false, true,  SCALE_F16, 2, 64,  320, 40) \
@@ -115,10 +115,12 @@ typedef struct {
     X(IQ4_NL, 4, true,  false, true,  SCALE_F16, 2, 64,  256, 40) \
     X(Q4_K,   4, false, true,  false, SCALE_K32, 8, 320, 256, 40) \
     X(Q5_K,   5, false, true,  false, SCALE_K32, 8, 320, 320, 40) \
-    X(IQ4_XS, 4, true,  false, true,  SCALE_K32, 8, 192, 256, 40) \
+    X(IQ4_XS, 4, true,  false, true,  SCALE_K32, 8, 192, 256, 40)
+#define HALF_FORMATS(X) /* one for each half */                  \
     X(Q6_K,   6, false, false, true,  SCALE_K16, 8, 320, 384, 44) \
     X(Q3_K,   3, false, false, true,  SCALE_K16, 8, 320, 192, 44) \
     X(Q2_K,   2, false, true,  false, SCALE_K16, 8, 320, 128, 44)
+#define INT8_FORMATS(X) WHOLE_FORMATS(X) HALF_FORMATS(X)
 /* clang-format on */
 
 extern const LinearKernels linear_avx2, linear_avx512, linear_avx512bf16, linear_amx;
