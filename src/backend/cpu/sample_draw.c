@@ -295,8 +295,9 @@ static void gather_probes(const Pick *p, Weighing g, float low, Guess *guess)
 {
     SampleDesk *t = p->desk;
     int whole = p->n / CHUNK, step = whole * CHUNK_LANES / SAMPLE_PROBES + 1, n_max = p->n_chunk * CHUNK_LANES;
+    int looked_at = (whole + step - 1) / step * CHUNK_LANES;
     guess->n = 0;
-    guess->scale = (double)p->n / CHUNK_LANES / (double)((whole + step - 1) / step);
+    guess->scale = (double)p->n / looked_at;
     guess->lowest = p->top;
     for (int c = 0; c < whole; c += step) {
         const float *y = p->y + c * CHUNK, *max = t->max + c * CHUNK_LANES;
