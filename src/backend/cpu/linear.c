@@ -93,8 +93,7 @@ static bool cpu_has(CpuIsa isa)
     if (isa == ISA_AVX512 || !vnni) return vnni;
     bool bf16 = __builtin_cpu_supports("avx512bf16");
     if (isa == ISA_AVX512BF16 || !bf16) return bf16;
-    return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
-           __builtin_cpu_supports("amx-bf16") && linear_amx_allowed();
+    return linear_amx_allowed();
 }
 #else
 static const Isa isas[ISA_COUNT] = {

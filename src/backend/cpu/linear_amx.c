@@ -15,6 +15,7 @@
  *
  * Rows of A beyond the tile's tokens are whatever lies there; the rows of C that they make are never looked at.
  * Every tile sets the unit up as it needs it; leave puts its state away. */
+#include <cpuid.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
@@ -50,10 +51,14 @@ static void leave(void)
     _tile_release();
 }
 
+/* Compilers know the names of these features only of late: cpuid it is. */
 bool linear_amx_allowed(void)
 {
     enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
-    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+    const unsigned wanted = 1u << 22 | 1u << 24 | 1u << 25; /* bf16, tiles, int8 */
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & wanted) == wanted &&
+           syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
 /* The intrinsics do not tell the compiler that they read memory. */

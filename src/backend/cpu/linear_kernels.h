@@ -124,6 +124,7 @@ typedef struct {
 /* clang-format on */
 
 extern const LinearKernels linear_avx2, linear_avx512, linear_avx512bf16, linear_amx;
-bool linear_amx_allowed(void); /* asks the system, which keeps the large state back until then */
+bool linear_amx_allowed(
+    void); /* this CPU has it; asks the system for it, which keeps the large state back until then */
 
 #endif
