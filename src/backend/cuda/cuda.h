@@ -119,6 +119,7 @@ typedef struct Upload Upload;
 
 struct Device {
     int index, n_sm;
+    bool flows; /* flow.cu may take products of few rows */
     char name[80];
     cudaStream_t stream;
     cudaError_t error; /* the first */

@@ -120,17 +120,10 @@ static int back_of(const Device *d, const Command *c, int n, FlowLink *l, bool r
     return 0;
 }
 
-static bool has_flows(const Device *d)
-{
-    int major = 0;
-    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, d->index);
-    return major == 9;
-}
-
 bool cuda_flow_takes(const Device *d, const Command *c)
 {
     FlowLink l;
-    return has_flows(d) && c->kind == C_LINEAR && c->rows <= FLOW_MAX_ROWS && front_of(d, c, 1, false, &l);
+    return d->flows && c->kind == C_LINEAR && c->rows <= FLOW_MAX_ROWS && front_of(d, c, 1, false, &l);
 }
 
 int cuda_flow(Device *d, const Command *c, int n)
@@ -138,7 +131,7 @@ int cuda_flow(Device *d, const Command *c, int n)
     FlowArgs a = { .rows = c->rows };
     int used = 0;
     bool added = false;
-    if (!has_flows(d) || c->rows > FLOW_MAX_ROWS || (c->kind != C_LINEAR && c->kind != C_NORM && c->kind != C_GATHER))
+    if (!d->flows || c->rows > FLOW_MAX_ROWS || (c->kind != C_LINEAR && c->kind != C_NORM && c->kind != C_GATHER))
         return 0;
     while (a.n_link < FLOW_LINKS && used < n && c[used].rows == a.rows) {
         FlowLink *l = &a.link[a.n_link];

@@ -452,7 +452,7 @@ static void run_attend(Device *d, const Command *c)
         a.n_cta = attend_decode_ctas(d->group, c->kv->dim);
         a.part = d->part;
         a.plan = plan_of(d, p, a.n_cta)->plan;
-        a.let_on = d->rows <= FLOW_MAX_ROWS; /* a flow follows */
+        a.let_on = d->flows && d->rows <= FLOW_MAX_ROWS; /* a flow follows */
         launch_attend_decode(d->stream, &a);
     }
     launch_attend_prefill(d->stream, &a);
@@ -501,7 +501,7 @@ static int run_heads(Device *d, const Command *c, int n)
         a.interleaved = r->interleaved;
         a.n_rot = rope->i[0];
     }
-    a.let_on = d->rows <= FLOW_MAX_ROWS;
+    a.let_on = d->flows && d->rows <= FLOW_MAX_ROWS;
     launch_heads(d->stream, &a);
     return used;
 }
