@@ -311,6 +311,62 @@ uint32_t exprs_saturate(Exprs *x, uint32_t e, uint32_t reach)
     return saturate(x, e, reach, 0);
 }
 
+/* ---- counters ---- */
+
+/* The one large upper bound of e, 0 if there is none, or several, or one that must not be moved: under a complement, or where a
+ * bound of least would be told apart from a larger one within reach bytes. */
+static uint32_t bound(const Exprs *x, uint32_t e, uint32_t reach, uint32_t least, int depth)
+{
+    const ExprNode *n = &x->node[e];
+    if (!(n->flags & X_BIG) || depth > SATURATE_DEPTH) return 0;
+    if (n->kind == X_REPEAT) {
+        bool fits = n->c != BUILD_INF && n->c > least && n->b + reach < least;
+        return fits && !(n->flags & X_HARD) && !(x->node[n->a].flags & X_BIG) ? n->c : 0;
+    }
+    if (n->kind == X_CAT) {
+        bool both = x->node[n->a].flags & x->node[n->b].flags & X_BIG;
+        uint32_t part = x->node[n->a].flags & X_BIG ? n->a : n->b;
+        return both ? 0 : bound(x, part, reach, least, depth + 1);
+    }
+    if (n->kind == X_AND && n->b == 2) {
+        bool second = x->node[x->kids[n->a + 1]].flags & X_BIG;
+        uint32_t part = x->kids[n->a + second], other = x->kids[n->a + !second];
+        const ExprNode *p = &x->node[part];
+        uint32_t tail = p->kind == X_CAT ? p->b : EXPR_EMPTY, loop = p->kind == X_CAT ? p->a : part;
+        const ExprNode *l = &x->node[loop];
+        if (x->node[other].flags & X_BIG || l->kind != X_REPEAT || !(x->node[l->a].flags & X_CHAR)) return 0;
+        uint64_t need = (uint64_t)reach + l->b + weight(x, other, 0) + weight(x, tail, 0) + 2;
+        return need < least ? bound(x, part, reach, least, depth + 1) : 0;
+    }
+    return 0;
+}
+
+uint32_t exprs_bound(const Exprs *x, uint32_t e, uint32_t reach, uint32_t least)
+{
+    return bound(x, e, reach, least, 0);
+}
+
+static uint32_t shift_list(Exprs *x, ExprNode n, int64_t delta)
+{
+    List l = { .cap = KIDS_ON_STACK };
+    l.p = l.small;
+    for (uint32_t i = 0; i < n.b; i++) list_add(&l, exprs_shift(x, x->kids[n.a + i], delta));
+    uint32_t out = n.kind == X_AND ? exprs_and(x, l.p, l.n) : exprs_or(x, l.p, l.n);
+    list_done(&l);
+    return out;
+}
+
+uint32_t exprs_shift(Exprs *x, uint32_t e, int64_t delta)
+{
+    ExprNode n = x->node[e];
+    if (!(n.flags & X_BIG) || x->stop) return e;
+    if (n.kind == X_REPEAT && n.c != BUILD_INF && n.c > EXPR_BIG)
+        return exprs_repeat(x, n.a, n.b, (uint32_t)((int64_t)n.c + delta));
+    if (n.kind == X_CAT) return exprs_cat(x, exprs_shift(x, n.a, delta), exprs_shift(x, n.b, delta));
+    if (n.kind == X_OR || n.kind == X_AND) return shift_list(x, n, delta);
+    return e;
+}
+
 /* ---- absorption ---- */
 
 /* True if e has every string of k trailing bytes, the first of which lies between lo and hi. */

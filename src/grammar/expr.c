@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_HEIGHT = 3000, FIRST_SLOTS = 256, BIG = 64 /* bounds that exprs_saturate looks at */ };
+enum { MAX_HEIGHT = 3000, FIRST_SLOTS = 256 };
 
 static uint32_t push_node(Exprs *x, ExprNode n);
 
@@ -301,7 +301,7 @@ uint32_t exprs_repeat(Exprs *x, uint32_t a, uint32_t min, uint32_t max)
         if (min == 0 && p->b == 0) return a;
         if (max == BUILD_INF || max == 1) return exprs_repeat(x, p->a, min * p->b, BUILD_INF);
     }
-    if (min > BIG || (max > BIG && max != BUILD_INF)) big = X_BIG;
+    if (min > EXPR_BIG || (max > EXPR_BIG && max != BUILD_INF)) big = X_BIG;
     unsigned flags =
         big | (p->flags & (X_HARD | X_UTF8 | X_JSON | X_BIG)) | (min == 0 ? X_NULLABLE | X_ALIVE : p->flags & X_ALIVE);
     ExprNode n = { .kind = X_REPEAT, .flags = (uint8_t)flags, .a = a, .b = min, .c = max, .first = p->first };

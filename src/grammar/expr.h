@@ -36,7 +36,10 @@ enum {
     X_BIG = 128     /* has a repetition with a large bound inside */
 };
 
-enum { EXPR_MAX_NODES = 1 << 24 }; /* an id and a byte fit 32 bits */
+enum {
+    EXPR_MAX_NODES = 1 << 24,
+    /* an id and a byte fit 32 bits */ EXPR_BIG = 64 /* smaller bounds are not looked at */
+};
 
 /* From 32 bits to 32 bits, by open addressing: value << 32 | key + 1. */
 typedef struct {
@@ -109,6 +112,10 @@ uint32_t exprs_derive(Exprs *x, uint32_t e, uint8_t byte);
 bool exprs_alive(Exprs *x, uint32_t e);
 /* The same for all strings of at most reach bytes as far as prefixes go: large bounds become none. */
 uint32_t exprs_saturate(Exprs *x, uint32_t e, uint32_t reach);
+/* The one large upper bound in e that may be moved down to `least` without a change within reach bytes; 0: there is none. */
+uint32_t exprs_bound(const Exprs *x, uint32_t e, uint32_t reach, uint32_t least);
+/* Adds delta to every large upper bound. */
+uint32_t exprs_shift(Exprs *x, uint32_t e, int64_t delta);
 /* Groups of bytes and a number of characters: every string of so few characters of these groups has a live derivative. */
 typedef struct {
     uint64_t groups;

@@ -126,6 +126,7 @@ static LexId intern(Lexer *l, const LexPart *p, size_t n, uint32_t accept, bool 
     }
     LexState made = { .at = (uint32_t)l->n_parts, .n = (uint32_t)n, .accept = accept, .start = start };
     for (size_t i = 0; i < n; i++) {
+        made.big |= (l->x->node[p[i].rest].flags & X_BIG) != 0;
         l->part = array_room(l->part, l->n_parts, &l->cap_parts, sizeof *l->part);
         l->part[l->n_parts++] = p[i];
     }
@@ -195,6 +196,52 @@ LexId lexer_saturated(Lexer *l, LexId s, uint32_t reach)
     l->state[s].saturated = to;
     l->state[to].saturated = to;
     return to;
+}
+
+/* The state with delta added to its large bounds. */
+static LexId shifted(Lexer *l, LexId s, int64_t delta)
+{
+    LexState st = l->state[s];
+    tmp_reserve(l, st.n);
+    for (uint32_t i = 0; i < st.n; i++) {
+        LexPart p = l->part[st.at + i];
+        l->tmp[i] = (LexPart){ p.lexeme, exprs_shift(l->x, p.rest, delta) };
+    }
+    return intern(l, l->tmp, st.n, st.accept, st.start);
+}
+
+/* Finds the state's bound and the state with it at COUNT_KEPT, if just one of its parts counts far. */
+static void find_kept(Lexer *l, LexId s, uint32_t reach)
+{
+    LexState st = l->state[s];
+    uint32_t found = 0, n_big = 0;
+    for (uint32_t i = 0; i < st.n; i++) {
+        Expr e = l->part[st.at + i].rest;
+        if (!(l->x->node[e].flags & X_BIG)) continue;
+        n_big++;
+        found = exprs_bound(l->x, e, reach, COUNT_KEPT / 2);
+    }
+    LexId kept = n_big == 1 && found ? shifted(l, s, (int64_t)COUNT_KEPT - found) : LEX_DEAD;
+    if (l->x->stop) return;
+    l->state[s].kept = kept;
+    l->state[s].bound = found;
+    l->state[s].kept_known = true;
+}
+
+LexId lexer_count(Lexer *l, LexId s, uint32_t reach, uint32_t *more)
+{
+    if (!l->state[s].big && *more == 0) return s;
+    if (!l->state[s].kept_known) find_kept(l, s, reach);
+    const LexState *st = &l->state[s];
+    uint64_t whole = (uint64_t)st->bound + *more;
+    if (st->kept && whole > COUNT_KEPT) {
+        *more = (uint32_t)(whole - COUNT_KEPT);
+        return st->kept;
+    }
+    if (*more == 0) return s;
+    uint32_t back = *more;
+    *more = 0;
+    return shifted(l, s, back);
 }
 
 Absorb lexer_absorb(Lexer *l, LexId s)

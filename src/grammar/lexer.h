@@ -22,6 +22,10 @@ typedef struct {
     uint32_t row;    /* of steps, + 1; 0: none yet */
     uint32_t accept; /* number of the accept set, 0: nothing is complete here */
     LexId saturated; /* see lexer_saturated, 0: not known */
+    LexId kept;      /* the same with its large bound at COUNT_KEPT, 0: not known, or there is none */
+    uint32_t bound;  /* its large bound, if kept */
+    bool big;        /* some bound is large */
+    bool kept_known;
     bool start, absorb_known, dense;
     Absorb absorb; /* of one of the parts: the widest */
 } LexState;
@@ -57,6 +61,11 @@ const Expr *lexer_accepted(const Lexer *l, uint32_t accept, size_t *n);
 uint32_t lexer_accept_set(Lexer *l, const Expr *e, size_t n);
 /* A state that walks the same over `reach` bytes, with large bounds gone. */
 LexId lexer_saturated(Lexer *l, LexId s, uint32_t reach);
+/* Counting without a state for each number: a state with one large bound is replaced by the one with that bound at COUNT_KEPT, and
+ * what was taken off is added to *more; when little is left it is put back. A state that cannot be replaced gets all
+ * of *more back. *more counts for the bounds of s before, for those of the result after. */
+enum { COUNT_KEPT = 2048 };
+LexId lexer_count(Lexer *l, LexId s, uint32_t reach, uint32_t *more);
 Absorb lexer_absorb(Lexer *l, LexId s);
 /* Of what the state will do, the same in every grammar of a vocabulary. */
 void lexer_hash(const Lexer *l, LexId s, uint64_t out[2]);

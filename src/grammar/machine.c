@@ -27,10 +27,21 @@ size_t machine_memory(const Grammar *g)
            masks_memory(g);
 }
 
+static Place counted(Grammar *g, Place p)
+{
+    p.lex = lexer_count(&g->l, p.lex, g->vocab->trie.max_depth + 1, &p.more);
+    return p;
+}
+
+Place machine_begin(Grammar *g, RowId row)
+{
+    return counted(g, (Place){ g->r.row[row].start, row, 0 });
+}
+
 static size_t add_place(Place *out, size_t n, Place p)
 {
     for (size_t i = 0; i < n; i++)
-        if (out[i].lex == p.lex && out[i].row == p.row) return n;
+        if (out[i].lex == p.lex && out[i].row == p.row && out[i].more == p.more) return n;
     out[n] = p;
     return n + 1;
 }
@@ -43,8 +54,8 @@ size_t machine_step(Grammar *g, const Place *in, size_t n, uint8_t byte, Place *
         LexId to = lexer_step(&g->l, in[i].lex, byte);
         if (to == LEX_DEAD) continue;
         const LexState *s = &g->l.state[to];
-        if (s->n) n_out = add_place(out, n_out, (Place){ to, in[i].row });
         if (s->accept) scans[n_scans++] = (Scan){ in[i].row, s->accept };
+        if (s->n) n_out = add_place(out, n_out, counted(g, (Place){ to, in[i].row, in[i].more }));
     }
     *ended = n_scans > 0;
     if (n_scans == 0) return n_out;
@@ -55,5 +66,5 @@ size_t machine_step(Grammar *g, const Place *in, size_t n, uint8_t byte, Place *
         g->r.over_why = "the output can be read in too many ways";
         return 0;
     }
-    return add_place(out, n_out, (Place){ g->r.row[row].start, row });
+    return add_place(out, n_out, machine_begin(g, row));
 }

@@ -15,6 +15,7 @@ enum { MAX_PLACES = 256 };
 typedef struct {
     LexId lex;
     RowId row;
+    uint32_t more; /* of the state's large bound: see lexer_count */
 } Place;
 
 /* Where lexemes end inside tokens: the nodes of the vocabulary's trie, for one set of lexemes that end there, given by their
@@ -82,6 +83,14 @@ size_t machine_memory(const Grammar *g);
 /* Places after a byte: how many (0: refused, or stopped), written to out (MAX_PLACES). *ended: a lexeme ended here, so that a
  * token may end here even if no text may follow. */
 size_t machine_step(Grammar *g, const Place *in, size_t n, uint8_t byte, Place *out, bool *ended);
+
+/* The place at the begin of a row. */
+Place machine_begin(Grammar *g, RowId row);
+/* Nothing of a lexeme has been read: tokens by id and the end may stand here. */
+static inline bool machine_fresh(const Grammar *g, Place p)
+{
+    return p.lex == LEX_DEAD || g->l.state[p.lex].start;
+}
 
 /* The mask of a place, made if need be; NULL: stopped. Valid until the next call. */
 const Mask *mask_of(Grammar *g, Place p);

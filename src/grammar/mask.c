@@ -437,7 +437,7 @@ static bool place_after(Grammar *g, RowId row, uint32_t accept, Place *out, Byte
 {
     RowId to = rows_scan(&g->r, row, accept);
     if (to == ROW_NONE) return false;
-    *out = (Place){ g->r.row[to].start, to };
+    *out = machine_begin(g, to);
     const LexState *s = &g->l.state[out->lex];
     *first = (ByteSet){ { 0 } };
     for (uint32_t i = 0; i < s->n; i++) {
@@ -508,7 +508,7 @@ const Mask *mask_of(Grammar *g, Place p)
     size_t at = mask_slot(&g->m, lex, p.row);
     if (g->m.slots[at]) return &g->m.mask[g->m.slots[at] - 1];
     Mask made = { .lex = lex, .row = p.row };
-    Place q = { lex, p.row };
+    Place q = { lex, p.row, 0 };
     if (lex == LEX_DEAD) return remember(g, made);
     Base *b = base_for(g, lex, g->l.state[lex].dense);
     if (!b && !g->l.state[lex].dense) {

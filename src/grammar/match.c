@@ -37,7 +37,9 @@ static void start(GrammarMatcher *m)
 {
     m->n_steps = 0;
     m->err.status = OK;
-    push_step(m, &(Place){ m->g->r.row[m->g->first].start, m->g->first }, 1, false);
+    machine_refuel(m->g);
+    Place first = machine_begin(m->g, m->g->first);
+    push_step(m, &first, 1, false);
 }
 
 GrammarMatcher *grammar_matcher_new(Grammar *g)
@@ -120,18 +122,12 @@ static bool leave(GrammarMatcher *m)
 
 /* ---- accepting ---- */
 
-/* At the begin of a lexeme: only there tokens by id and the end may stand. */
-static bool fresh(const Grammar *g, Place p)
-{
-    return p.lex == g->r.row[p.row].start;
-}
-
 static bool can_end(GrammarMatcher *m)
 {
     size_t n;
     const Place *p = current(m, &n);
     for (size_t i = 0; i < n; i++)
-        if (fresh(m->g, p[i]) && m->g->r.row[p[i].row].complete) return true;
+        if (machine_fresh(m->g, p[i]) && m->g->r.row[p[i].row].complete) return true;
     return false;
 }
 
@@ -154,9 +150,9 @@ static size_t step_bytes(Grammar *g, const Place *from, size_t n, Str s, Place *
 static size_t step_id(Grammar *g, const Place *from, size_t n, int32_t id, Place *out, size_t n_out)
 {
     for (size_t i = 0; i < n && n_out < MAX_PLACES; i++) {
-        if (!fresh(g, from[i]) || g->r.row[from[i].row].n_tokens == 0) continue;
+        if (!machine_fresh(g, from[i]) || g->r.row[from[i].row].n_tokens == 0) continue;
         RowId row = rows_scan_token(&g->r, from[i].row, id);
-        if (row != ROW_NONE) out[n_out++] = (Place){ g->r.row[row].start, row };
+        if (row != ROW_NONE) out[n_out++] = machine_begin(g, row);
     }
     return n_out;
 }
@@ -281,7 +277,7 @@ static bool fill_mask(GrammarMatcher *m, uint32_t *words, size_t n_words)
         if (!filled) memset(words, 0, n_words * sizeof *words);
         filled = true;
         for (uint32_t j = 0; j < k->n_ids; j++) set_bit(words, g->m.ids[k->ids + j]);
-        if (fresh(g, p[i])) add_named(g, &g->r.row[p[i].row], words);
+        if (machine_fresh(g, p[i])) add_named(g, &g->r.row[p[i].row], words);
     }
     if (can_end(m))
         for (size_t i = 0; i < g->vocab->n_ends; i++) set_bit(words, g->vocab->ends[i]);
@@ -346,7 +342,7 @@ static ByteSet first_bytes(const Grammar *g, const Place *p, size_t n)
 static int forced_byte(Grammar *g, const Place *p, size_t n, Place *out, size_t *n_out)
 {
     for (size_t i = 0; i < n; i++)
-        if (fresh(g, p[i]) && (g->r.row[p[i].row].complete || g->r.row[p[i].row].n_tokens)) return -1;
+        if (machine_fresh(g, p[i]) && (g->r.row[p[i].row].complete || g->r.row[p[i].row].n_tokens)) return -1;
     ByteSet all = first_bytes(g, p, n);
     int count = 0, found = -1;
     bool ended;
