@@ -10,6 +10,7 @@ static const struct {
 } fronts[] = {
     { GRAMMAR_REGEX, pattern_front },
     { GRAMMAR_CHOICE, choice_front },
+    { GRAMMAR_EBNF, ebnf_front },
 };
 
 static FrontEnd front_of(GrammarKind kind)
