@@ -28,7 +28,7 @@ typedef struct {
     size_t n_end_ids;
 } GrammarVocabSpec;
 
-enum { GRAMMAR_MAX_TOKENS = 1 << 20, GRAMMAR_MAX_TOKEN_BYTES = 1 << 10 /* longer tokens are never allowed */ };
+enum { GRAMMAR_MAX_TOKENS = 1 << 20, GRAMMAR_MAX_TOKEN_BYTES = 1000 /* longer tokens are never allowed */ };
 
 /* Any number of references; the last grammar_vocab_drop frees. Thread-safe. */
 GrammarVocab *grammar_vocab_new(const GrammarVocabSpec *spec);

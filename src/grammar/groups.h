@@ -1,4 +1,4 @@
-/* groups.h - bytes in 64 groups, so that "which bytes occur below here" and "which bytes loop here" are words.
+/* groups.h - bytes in 48 groups, so that "which bytes occur below here" and "which bytes loop here" are words.
  * ASCII bytes that grammars tell apart have a group each; a character beyond ASCII counts as its first byte's group. */
 #ifndef GRAMMAR_GROUPS_H
 #define GRAMMAR_GROUPS_H
@@ -12,7 +12,7 @@ enum {
     GROUP_LEAD2 = 43,
     GROUP_LEAD3,
     GROUP_LEAD4,
-    GROUP_BAD = 63
+    GROUP_BAD = 47 /* the last one: groups fit 48 bits */
 };
 
 static inline int group_of_ascii(uint8_t c)

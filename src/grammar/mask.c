@@ -176,34 +176,41 @@ typedef struct {
 /* Called where a lexeme ends inside tokens; false stops the walk. */
 typedef bool (*OnCrossing)(void *arg, Crossing c);
 
-/* The trie walked with the lexer alone: tokens that stay inside lexemes or end with one. */
+/* The trie walked with the lexer alone: tokens that stay inside lexemes or end with one. Tokens that are allowed come in runs
+ * of ranks; a run is put when it ends. */
 static bool walk_lexer(Walk *w, LexId from, OnCrossing on, void *arg)
 {
     Grammar *g = w->g;
     const Trie *t = w->t;
     LexId *at = g->m.at;
+    uint32_t begin = 0, end = 0; /* of the run */
     at[0] = from;
     for (uint32_t i = 1; i < t->n_nodes;) {
-        const TrieNode *n = &t->node[i];
-        LexId to = lexer_step(&g->l, at[n->depth - 1], n->byte);
+        const TrieNode n = t->node[i];
+        __builtin_prefetch(&t->node[i + n.span]); /* where the walk goes if this subtree is settled at once */
+        __builtin_prefetch(&t->below[i + n.span]);
+        LexId to = lexer_step(&g->l, at[n.depth - 1], n.byte);
         if (to == LEX_DEAD) {
             if (g->x.stop) return false;
-            i += n->span;
+            i += n.span;
             continue;
         }
-        const LexState *s = &g->l.state[to];
-        at[n->depth] = to;
-        if (s->n && n->span >= ABSORB_SPAN && absorbed(t, i, lexer_absorb(&g->l, to))) {
-            put_ranks(w, n->rank, t->node[i + n->span].rank);
-            i += n->span;
+        if (n.rank != end) {
+            put_ranks(w, begin, end);
+            begin = n.rank;
+        }
+        if (n.span == 1) { /* most nodes: nothing more to know */
+            end = t->node[++i].rank;
             continue;
         }
-        put_ranks(w, n->rank, t->node[i + 1].rank);
-        s = &g->l.state[to];
-        bool more = s->n;
-        if (s->accept && n->span > 1 && !on(arg, (Crossing){ i, s->accept })) return false;
-        i += more ? 1 : n->span;
+        at[n.depth] = to;
+        uint32_t accept = g->l.state[to].accept, parts = g->l.state[to].n;
+        bool whole = parts && n.span >= ABSORB_SPAN && absorbed(t, i, lexer_absorb(&g->l, to));
+        end = t->node[whole ? i + n.span : i + 1].rank;
+        if (accept && !whole && !on(arg, (Crossing){ i, accept })) return false;
+        i += whole || parts == 0 ? n.span : 1;
     }
+    put_ranks(w, begin, end);
     return !g->x.stop;
 }
 

@@ -3,6 +3,9 @@
 
 #include "grammar/vocab.h"
 
+enum { SPAN = (1 << 24) - 1, RANK = (1 << 22) - 1, DEPTH = (1 << 10) - 1 }; /* what the fields hold */
+static const uint64_t GROUPS = (1ull << 48) - 1;
+
 static int by_bytes(const void *p, const void *q)
 {
     const TrieEntry *a = p, *b = q;
@@ -53,18 +56,18 @@ static void add_nodes(Trie *t, const TrieEntry *e, size_t n, uint32_t *open)
         Str s = e[i].bytes;
         if (s.n == 0) continue;
         size_t same = shared_prefix(last, s);
-        for (size_t d = same; d < last.n; d++) t->node[open[d + 1]].span = t->n_nodes - open[d + 1];
+        for (size_t d = same; d < last.n; d++) t->node[open[d + 1]].span = (t->n_nodes - open[d + 1]) & SPAN;
         for (size_t d = same; d < s.n; d++) {
             open[d + 1] = t->n_nodes;
             t->node[t->n_nodes++] =
-                (TrieNode){ .rank = t->n_ranked, .depth = (uint16_t)(d + 1), .byte = (uint8_t)s.p[d] };
+                (TrieNode){ .rank = t->n_ranked & RANK, .depth = (d + 1) & DEPTH, .byte = (uint8_t)s.p[d] };
         }
         t->by_rank[t->n_ranked++] = e[i].id;
         t->max_depth = MAX(t->max_depth, (uint32_t)s.n);
         last = s;
     }
-    for (size_t d = 0; d <= last.n; d++) t->node[open[d]].span = t->n_nodes - open[d];
-    t->node[t->n_nodes] = (TrieNode){ .rank = t->n_ranked };
+    for (size_t d = 0; d <= last.n; d++) t->node[open[d]].span = (t->n_nodes - open[d]) & SPAN;
+    t->node[t->n_nodes] = (TrieNode){ .rank = t->n_ranked & RANK };
 }
 
 /* What of a character has been seen: how many bytes are missing; -1: no UTF-8. */
@@ -97,9 +100,9 @@ static void fill_below(Trie *t)
     TrieBelow *b = t->below;
     for (uint32_t i = 1; i < t->n_nodes; i++) {
         const TrieNode *n = &t->node[i];
-        uint32_t up = open[n->depth - 1];
+        uint32_t depth = n->depth, up = open[depth - 1];
         int group;
-        open[n->depth] = i;
+        open[depth] = i;
         int left = after_byte(missing[up], n->byte, &group);
         if (missing[up] > 0 && second_is_bad(t->node[up].byte, n->byte)) left = -1;
         missing[i] = (int8_t)left;
@@ -109,8 +112,8 @@ static void fill_below(Trie *t)
             int group;
             after_byte(missing[i], t->node[c].byte, &group);
             uint64_t own = missing[c] < 0 ? 1ull << GROUP_BAD : group >= 0 ? 1ull << group : 0;
-            b[i].groups |= b[c].groups | own;
-            b[i].chars = MAX(b[i].chars, b[c].chars + (group >= 0));
+            b[i].groups |= (b[c].groups | own) & GROUPS;
+            b[i].chars = MAX(b[i].chars, b[c].chars + (uint32_t)(group >= 0)) & 0xFFFF;
         }
     }
     for (uint32_t i = 1; i < t->n_nodes; i++)
@@ -119,7 +122,7 @@ static void fill_below(Trie *t)
     mem_free(open);
 }
 
-void trie_build(Trie *t, TrieEntry *e, size_t n, bool with_below)
+void trie_build(Trie *t, TrieEntry *e, size_t n)
 {
     *t = (Trie){ 0 };
     size_t longest = 0, nodes = 2;
@@ -128,12 +131,12 @@ void trie_build(Trie *t, TrieEntry *e, size_t n, bool with_below)
         longest = MAX(longest, e[i].bytes.n);
         nodes += e[i].bytes.n - (i ? shared_prefix(e[i - 1].bytes, e[i].bytes) : 0);
     }
+    CHECK(nodes <= TRIE_MAX_NODES && longest <= TRIE_MAX_DEPTH);
     t->node = mem_alloc_array(nodes, sizeof *t->node);
     t->by_rank = mem_alloc_array(n, sizeof *t->by_rank);
     uint32_t *open = mem_alloc_array(longest + 1, sizeof *open);
     add_nodes(t, e, n, open);
     mem_free(open);
-    if (!with_below) return;
     t->below = mem_alloc_array(t->n_nodes, sizeof *t->below);
     fill_below(t);
 }

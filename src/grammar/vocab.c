@@ -24,6 +24,24 @@ static void copy_tokens(GrammarVocab *v, const GrammarVocabSpec *spec)
     v->blob = blob.p;
 }
 
+/* The tokens that text may use. Longer ones are left out as far as it takes for the trie to stay within its bounds: no
+ * vocabulary in use comes near. */
+static size_t text_entries(const GrammarVocab *v, TrieEntry *e)
+{
+    size_t longest = GRAMMAR_MAX_TOKEN_BYTES, n, total;
+    do {
+        n = total = 0;
+        for (int32_t id = 0; id < v->n_tokens; id++) {
+            Str s = grammar_vocab_bytes(v, id);
+            if (s.n == 0 || s.n > longest || grammar_vocab_is_end(v, id)) continue;
+            e[n++] = (TrieEntry){ s, id };
+            total += s.n;
+        }
+        longest /= 2;
+    } while (total + 2 > TRIE_MAX_NODES);
+    return n;
+}
+
 GrammarVocab *grammar_vocab_new(const GrammarVocabSpec *spec)
 {
     CHECK(spec->n_tokens > 0 && spec->n_tokens <= GRAMMAR_MAX_TOKENS);
@@ -36,10 +54,8 @@ GrammarVocab *grammar_vocab_new(const GrammarVocabSpec *spec)
     for (size_t i = 0; i < spec->n_end_ids; i++)
         if (spec->end_ids[i] >= 0 && spec->end_ids[i] < v->n_tokens) v->ends[v->n_ends++] = spec->end_ids[i];
     TrieEntry *e = mem_alloc_array((size_t)v->n_tokens, sizeof *e);
-    size_t n = 0;
-    for (int32_t id = 0; id < v->n_tokens; id++)
-        if (!v->special[id] && !grammar_vocab_is_end(v, id)) e[n++] = (TrieEntry){ grammar_vocab_bytes(v, id), id };
-    trie_build(&v->trie, e, n, true);
+    size_t n = text_entries(v, e);
+    trie_build(&v->trie, e, n);
     mem_free(e);
     v->seed = hash_mix((uint64_t)clock_ns() ^ (uintptr_t)v ^ (uint64_t)clock_wall_s() << 32);
     atomic_init(&v->refs, 1);

@@ -12,17 +12,19 @@
 #include "grammar/groups.h"
 
 typedef struct {
-    uint32_t span; /* nodes of the subtree, itself included */
-    uint32_t rank; /* tokens that come before this node's own */
-    uint16_t depth;
-    uint8_t byte;
+    uint64_t span : 24;  /* nodes of the subtree, itself included */
+    uint64_t rank : 22;  /* tokens that come before this node's own */
+    uint64_t depth : 10; /* bytes from the root */
+    uint64_t byte : 8;
 } TrieNode;
+_Static_assert(sizeof(TrieNode) == 8, "walks are bound by reading nodes");
+enum { TRIE_MAX_NODES = (1 << 24) - 2, TRIE_MAX_DEPTH = 1000 };
 
 /* What is strictly below a node, if the node is at a boundary of characters: groups of the bytes, GROUP_BAD if a boundary or
  * well-formedness is missing; most characters on one way down (a begun one counts). */
 typedef struct {
-    uint64_t groups;
-    uint32_t chars;
+    uint64_t groups : 48;
+    uint64_t chars : 16;
 } TrieBelow;
 
 typedef struct {
@@ -39,8 +41,8 @@ typedef struct {
     int32_t id;
 } TrieEntry;
 
-/* Sorts the entries; empty texts are left out. with_below: fill `below`, else it stays NULL. */
-void trie_build(Trie *t, TrieEntry *e, size_t n, bool with_below);
+/* Sorts the entries; empty texts are left out. At most TRIE_MAX_NODES bytes in all. */
+void trie_build(Trie *t, TrieEntry *e, size_t n);
 void trie_done(Trie *t);
 /* The tokens that end at node i are by_rank[node[i].rank .. node[i + 1].rank), those of its subtree end at node[i + span].rank. */
 
