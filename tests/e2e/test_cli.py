@@ -100,7 +100,7 @@ def test_bench():
         out_text = radish("bench", "offline", "-m", MODEL, "--lengths", lengths, "--profile", "--json", out)
         profile = json.loads(out.read_text())["profile"]
         parts = profile["decode"]
-        assert parts["passes"] >= 8 and "products" in out_text, profile
+        assert parts["passes"] >= (2 if SLOWEST else 8) and "products" in out_text, profile
         shares = sum(parts[k] for k in ("products", "attention", "other", "sampling"))
         assert 0.5 < shares <= 1.001 and parts["products"] > parts["sampling"], parts
         assert profile["prefill"]["passes"] >= 1, profile
