@@ -56,7 +56,7 @@ typedef enum { SPELL_UTF8, SPELL_JSON } Spelling;
 
 Expr expr_bytes(Build *b, ByteSet set);
 Expr expr_literal(Build *b, Str bytes);                                /* exactly these bytes */
-Expr expr_text(Build *b, Str utf8, Spelling how);                      /* the text in every spelling; bad UTF-8 fails */
+Expr expr_text(Build *b, Str text, Spelling how);                      /* the text in every spelling; bad UTF-8 fails */
 Expr expr_class(Build *b, const CharRange *r, size_t n, Spelling how); /* one character; ranges in any order */
 Expr expr_any_char(Build *b, Spelling how);
 Expr expr_cat(Build *b, Expr x, Expr y);

@@ -26,7 +26,9 @@ static Sym run_front(Build *b, FrontEnd front, const GrammarSpec *spec)
         build_fail(b, E_LIMIT, "the constraint has %zu bytes, more than %zu", spec->text.n, b->limits->text_bytes);
     else if (!front)
         build_fail(b, E_UNSUPPORTED, "this kind of constraint is not supported");
-    return build_failed(b) ? SYM_NOTHING : front(b, spec);
+    else
+        return front(b, spec);
+    return SYM_NOTHING;
 }
 
 /* All rules defined, and something can be written at all. */

@@ -1,6 +1,8 @@
 /* lexer.c - see lexer.h. */
 #include "grammar/lexer.h"
 
+#include "grammar/groups.h"
+
 enum { FIRST_SLOTS = 256, FIRST_SET_SLOTS = 64 };
 
 static LexId intern(Lexer *l, const LexPart *p, size_t n, uint32_t accept, bool start);
@@ -244,19 +246,66 @@ LexId lexer_count(Lexer *l, LexId s, uint32_t reach, uint32_t *more)
     return shifted(l, s, back);
 }
 
+/* True if every string of k trailing bytes, the first of them from lo to hi, leads from `at` to s. */
+static bool trails_lead_to(Lexer *l, LexId at, LexId s, int k, int lo, int hi)
+{
+    if (k == 0) return at == s;
+    int last_class = -1;
+    LexId last = LEX_DEAD;
+    for (int c = lo; c <= hi; c++) {
+        if (l->x->class_of[c] == last_class) continue; /* classes are mostly runs */
+        last_class = l->x->class_of[c];
+        LexId to = lexer_step(l, at, (uint8_t)c);
+        if (to == LEX_DEAD) return false;
+        if (to == last) continue;
+        last = to;
+        if (!trails_lead_to(l, to, s, k - 1, 0x80, 0xBF)) return false;
+    }
+    return true;
+}
+
+static bool leads_loop(Lexer *l, LexId s, int k, int lo, int hi)
+{
+    for (int c = lo; c <= hi; c++) {
+        int from = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80, to = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+        LexId at = lexer_step(l, s, (uint8_t)c);
+        if (at == LEX_DEAD || !trails_lead_to(l, at, s, k, from, to)) return false;
+    }
+    return true;
+}
+
+/* The groups of characters that lead from s back to s: free text without some mark has many, but is no repetition of characters by
+ * its looks. One letter is tried before all are. */
+static Absorb loops(Lexer *l, LexId s)
+{
+    if (lexer_step(l, s, 'e') != s) return (Absorb){ 0, 0 };
+    uint64_t groups = ~0ull & ~(1ull << GROUP_BAD);
+    for (int c = 0; c < 0x80; c++)
+        if (lexer_step(l, s, (uint8_t)c) != s) groups &= ~(1ull << group_of_ascii((uint8_t)c));
+    if (!leads_loop(l, s, 1, 0xC2, 0xDF)) groups &= ~(1ull << GROUP_LEAD2);
+    if (!leads_loop(l, s, 2, 0xE0, 0xEF)) groups &= ~(1ull << GROUP_LEAD3);
+    if (!leads_loop(l, s, 3, 0xF0, 0xF4)) groups &= ~(1ull << GROUP_LEAD4);
+    return (Absorb){ groups, UINT32_MAX };
+}
+
 Absorb lexer_absorb(Lexer *l, LexId s)
 {
-    LexState *st = &l->state[s];
-    if (st->absorb_known) return st->absorb;
+    if (l->state[s].absorb_known) return l->state[s].absorb;
+    LexState st = l->state[s];
     Absorb best = { 0, 0 };
-    for (uint32_t i = 0; i < st->n; i++) {
-        Absorb a = exprs_absorb(l->x, l->part[st->at + i].rest);
+    bool hard = false;
+    for (uint32_t i = 0; i < st.n; i++) {
+        Expr e = l->part[st.at + i].rest;
+        Absorb a = exprs_absorb(l->x, e);
+        hard |= (l->x->node[e].flags & X_HARD) != 0;
         if (l->x->stop) return best;
         bool wider = __builtin_popcountll(a.groups) > __builtin_popcountll(best.groups);
         if (a.groups && (a.chars > best.chars || (a.chars == best.chars && wider))) best = a;
     }
-    st->absorb = best;
-    st->absorb_known = true;
+    if (!best.groups && hard) best = loops(l, s);
+    if (l->x->stop) return (Absorb){ 0, 0 };
+    l->state[s].absorb = best;
+    l->state[s].absorb_known = true;
     return best;
 }
 
