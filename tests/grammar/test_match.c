@@ -22,9 +22,16 @@ static bool bit(const uint32_t *w, int32_t id)
     return w[id >> 5] >> (id & 31) & 1;
 }
 
+/* A byte that no text here may hold is allowed only where rules take tokens by their ids. */
+static bool ids_allowed(GrammarMatcher *m)
+{
+    return grammar_accepts(m, (int32_t[]){ 0xff }, 1) == 1;
+}
+
 /* The mask of a state is what its definition says, for every token. */
 static void check_mask(GrammarMatcher *m, const Tokens *t)
 {
+    bool by_id = ids_allowed(m);
     uint32_t words[160];
     assert_true(grammar_mask(m, words, COUNT(words)));
     for (int32_t id = 0; id < t->n; id++) {
@@ -39,6 +46,7 @@ static void check_mask(GrammarMatcher *m, const Tokens *t)
             for (size_t i = 0; i < t->token[id].n && want; i++)
                 want = grammar_accept_bytes(c, str_cut(t->token[id], i, i + 1));
             grammar_matcher_free(c);
+            if (by_id && !want) want = grammar_accepts(m, &id, 1) == 1;
         }
         if (bit(words, id) != want) print_message("token %d \"%.*s\": mask %d\n", id, STR_FMT(t->token[id]), !want);
         assert_int_equal(bit(words, id), want);
@@ -140,6 +148,41 @@ static void test_rules(void **state)
     GrammarSpec spec = { 0 };
     assert_int_equal(build_compile(v, nested, &spec, NULL, NULL, &g, &err), OK);
     for (int k = 0; k < 30; k++) walk(g, &t, &rng, 20);
+    grammar_drop(g);
+    grammar_vocab_drop(v);
+}
+
+/* Free text up to a mark, meetings and complements, and any token but one: what masks take whole subtrees for. */
+static Sym hard(Build *b, const GrammarSpec *spec)
+{
+    int32_t special = 856;
+    (void)spec;
+    Expr text = expr_text_without(b, (Str[]){ STR("ab"), STR("{") }, 2, SPELL_UTF8);
+    Expr json = expr_and(b, pattern_build(b, STR("^[a-c\xc3\xa9\"]+[^u]*$"), PATTERN_SEARCH, SPELL_JSON),
+                         expr_repeat(b, expr_any_char(b, SPELL_JSON), 2, 400));
+    Expr quoted = expr_cat(b, expr_literal(b, STR("\"")), expr_cat(b, json, expr_literal(b, STR("\""))));
+    Sym call = rule_seq(
+        b, (Sym[]){ rule_lexeme(b, expr_literal(b, STR("{"))), rule_lexeme(b, quoted), rule_token(b, &special, 1) }, 3);
+    Sym free_text = rule_lexeme(b, text), until = rule_lexeme(b, expr_until(b, STR("0]"), SPELL_UTF8));
+    Sym any = rule_seq(b, (Sym[]){ rule_token(b, &special, 1), rule_any_token_but(b, (int32_t[]){ 'a', 'b' }, 2) }, 2);
+    Sym one = rule_alt(
+        b, (Sym[]){ call, rule_seq(b, (Sym[]){ rule_lexeme(b, expr_literal(b, STR("["))), until }, 2), any }, 3);
+    return rule_seq(b, (Sym[]){ free_text, rule_repeat(b, rule_seq(b, (Sym[]){ one, free_text }, 2), 0, BUILD_INF) },
+                    2);
+}
+
+static void test_hard(void **state)
+{
+    (void)state;
+    static Tokens t;
+    Rng rng = { 17 };
+    GrammarVocab *v = tokens_vocab(&t, &rng, alphabet, COUNT(alphabet), 600, 5);
+    assert_int_equal(t.special, 856);
+    Grammar *g;
+    GrammarError err;
+    GrammarSpec spec = { 0 };
+    assert_int_equal(build_compile(v, hard, &spec, NULL, NULL, &g, &err), OK);
+    for (int k = 0; k < 40; k++) walk(g, &t, &rng, 16);
     grammar_drop(g);
     grammar_vocab_drop(v);
 }
@@ -330,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks_equal_definition),
         cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_hard),
         cmocka_unit_test(test_rollback_and_clone),
         cmocka_unit_test(test_long_bounds),
         cmocka_unit_test(test_bounds_bind),
