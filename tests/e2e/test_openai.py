@@ -79,7 +79,7 @@ def test_stream_equals_whole(s):
         assert texts == {x.index: x.text for x in whole.choices}, (texts, whole)
         assert all(f == ["length"] for f in finishes.values())
         assert (usage.prompt_tokens, usage.completion_tokens) == (whole.usage.prompt_tokens, whole.usage.completion_tokens)
-    events = s.events("/v1/completions", {"prompt": "a", "max_tokens": 3, "stream_options": {"continuous_usage_stats": True}})
+    events = s.events("/v1/completions", {"prompt": "a", "max_tokens": 3, **GREEDY, "stream_options": {"continuous_usage_stats": True}})
     assert s.good("/v1/completions", {"prompt": "a", "max_tokens": 1, "stream_options": {"include_usage": True}})["usage"]  # ignored
     assert [e["usage"]["completion_tokens"] for e in events[:3]] == [1, 2, 3], events
 
