@@ -20,6 +20,13 @@ typedef struct {
     uint64_t key; /* the first eight bytes, big end first: most comparisons end here */
 } Keyed;
 
+static uint64_t key_of(Str s)
+{
+    uint64_t key = 0;
+    for (size_t j = 0; j < 8; j++) key = key << 8 | (j < s.n ? (uint8_t)s.p[j] : 0);
+    return key;
+}
+
 static int by_key(const void *p, const void *q)
 {
     const Keyed *a = p, *b = q;
@@ -27,16 +34,23 @@ static int by_key(const void *p, const void *q)
     return by_bytes(&a->e, &b->e);
 }
 
+/* By the first two bytes into buckets, then each bucket by comparisons. */
 static void sort_entries(TrieEntry *e, size_t n)
 {
+    enum { BUCKETS = 1 << 16 };
     Keyed *k = mem_alloc_array(n, sizeof *k);
-    for (size_t i = 0; i < n; i++) {
-        k[i].e = e[i];
-        for (size_t j = 0; j < 8; j++) k[i].key = k[i].key << 8 | (j < e[i].bytes.n ? (uint8_t)e[i].bytes.p[j] : 0);
+    uint32_t *end = mem_alloc_array(BUCKETS + 1, sizeof *end);
+    for (size_t i = 0; i < n; i++) end[key_of(e[i].bytes) >> 48]++;
+    for (size_t i = 1; i <= BUCKETS; i++) end[i] += end[i - 1];
+    for (size_t i = n; i-- > 0;) {
+        uint64_t key = key_of(e[i].bytes);
+        k[--end[key >> 48]] = (Keyed){ e[i], key };
     }
-    qsort(k, n, sizeof *k, by_key);
+    for (size_t i = 0; i < BUCKETS; i++) /* end[i] is where bucket i begins now */
+        if (end[i + 1] - end[i] > 1) qsort(k + end[i], end[i + 1] - end[i], sizeof *k, by_key);
     for (size_t i = 0; i < n; i++) e[i] = k[i].e;
     mem_free(k);
+    mem_free(end);
 }
 
 static size_t shared_prefix(Str a, Str b)
