@@ -117,6 +117,11 @@ static Status mark_final(JRun *r, JValue *messages, Str *final)
     return OK;
 }
 
+static bool is_white(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 static Status cut_final(JRun *r, size_t begin, Str final)
 {
     Str tag = STR(continue_tag), bare = str_trim(tag),
@@ -127,7 +132,7 @@ static Status cut_final(JRun *r, size_t begin, Str final)
     for (size_t next; (next = str_find(text, bare, at + 1)) != SIZE_MAX;) at = next;
     bool stripped = !str_starts(str_cut(text, at, text.n), tag);
     size_t end = begin + at;
-    while (stripped && end > begin && memchr(" \t\n\r\f\v", r->out->p[end - 1], 6)) end--;
+    while (stripped && end > begin && is_white(r->out->p[end - 1])) end--;
     r->out->n = end;
     return OK;
 }

@@ -143,7 +143,8 @@ static void fill_job(Radish *r, const RadishRequest *q, Request *p, const Ids *p
     s.min_new = q->min_new_tokens;
     s.max_new = max_new;
     int32_t *stops = ARENA_NEW(p->arena, int32_t, r->stop_ids.n + (size_t)q->n_stop_ids + 1);
-    for (size_t i = 0; i < r->stop_ids.n && !q->ignore_eos; i++) stops[s.n_stop_ids++] = r->stop_ids.p[i];
+    const int32_t *own = r->stop_ids.p; /* NULL: the model has none */
+    for (size_t i = 0; own && i < r->stop_ids.n && !q->ignore_eos; i++) stops[s.n_stop_ids++] = own[i];
     for (int i = 0; i < q->n_stop_ids; i++) stops[s.n_stop_ids++] = q->stop_ids[i];
     s.stop_ids = stops;
     s.ignore_eos = q->ignore_eos;

@@ -70,7 +70,7 @@ static Str unicode_form(Str s, utf8proc_option_t how, Buf *out)
     order(cp, n);
     if (how & UTF8PROC_COMPOSE) n = (size_t)utf8proc_normalize_utf32(cp, (utf8proc_ssize_t)n, how);
     buf_clear(out);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; cp && i < n; i++) {
         buf_reserve(out, 4);
         out->n += (size_t)utf8_put(out->p + out->n, (uint32_t)cp[i]);
     }

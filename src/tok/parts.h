@@ -294,7 +294,7 @@ void *enc_work(Enc *e, size_t n); /* at least n bytes, kept with the scratch */
 /* ---- stages ---- */
 
 Str norm_run(const Tokenizer *t, Scratch *s, Str text); /* borrowed from text or s */
-Str charsmap_run(const NormStep *n, Str text, Buf *out);
+Str charsmap_run(const NormStep *n, Str s, Buf *out);
 /* Reads SentencePiece's precompiled map into a step; the bytes are kept. */
 Status charsmap_read(Str blob, Arena *mem, NormStep *out, Err *err);
 void split_run(Enc *e, Str text, bool at_start); /* text is normalized; ends in the model */

@@ -36,7 +36,7 @@ void wordpiece_encode(Enc *e, Str piece)
             put_unk(e);
         return;
     }
-    size_t before = e->out->n, len;
+    size_t before = e->out->n, len = 0;
     bool bad = utf8_count(piece) > e->t->wordpiece.max_chars;
     for (size_t i = 0; i < piece.n && !bad; i += len) {
         int32_t id = longest(e, str_cut(piece, i, piece.n), i > 0, &len);

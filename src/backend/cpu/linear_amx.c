@@ -230,7 +230,7 @@ INLINE void tile_pairs(int n, const Tile *t)
     }
     if (left) {
         alignas(LINE) uint8_t rest[2 * LINE * PAIRS] = { 0 };
-        memcpy(rest, w, (size_t)(2 * LINE * left));
+        memcpy(rest, w, (size_t)left * 2 * LINE);
         written();
         multiply_pairs(more, rest, a);
     }

@@ -577,6 +577,7 @@ static double time_gemv(Device *d, const Command *c, const void *const *w, int n
 {
     cudaEvent_t from, to;
     float ms = 0;
+    CHECK(n_w > 0);
     int n = 3 * MAX(8, n_w);
     Weight some = *c->w;
     Command copy = *c;
