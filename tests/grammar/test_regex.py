@@ -231,4 +231,5 @@ def main():
     print("[  PASSED  ] 1 test(s).")
 
 
-main()
+if __name__ == "__main__":
+    main()
