@@ -143,8 +143,7 @@ static void fill_job(Radish *r, const RadishRequest *q, Request *p, const Ids *p
     s.min_new = q->min_new_tokens;
     s.max_new = max_new;
     int32_t *stops = ARENA_NEW(p->arena, int32_t, r->stop_ids.n + (size_t)q->n_stop_ids + 1);
-    const int32_t *own = r->stop_ids.p; /* NULL: the model has none */
-    for (size_t i = 0; own && i < r->stop_ids.n && !q->ignore_eos; i++) stops[s.n_stop_ids++] = own[i];
+    for (size_t i = 0; i < r->stop_ids.n && !q->ignore_eos; i++) stops[s.n_stop_ids++] = r->stop_ids.p[i];
     for (int i = 0; i < q->n_stop_ids; i++) stops[s.n_stop_ids++] = q->stop_ids[i];
     s.stop_ids = stops;
     s.ignore_eos = q->ignore_eos;
@@ -168,6 +167,7 @@ static Status submit(Radish *r, const RadishRequest *q, Ids *prompt, uint64_t *i
     TRY(check_sampling(r, q, err));
     TRY(prompt_ids(r, q, prompt, err));
     TRY(output_budget(r, q, prompt->n, &max_new, err));
+    CHECK(prompt->n > 0 && prompt->p);
     Request *p = request_new(r, q);
     p->first_id = q->prompt_logprobs_from == 0 ? prompt->p[0] : -1;
     fill_job(r, q, p, prompt, max_new, &job);
