@@ -119,5 +119,6 @@ Status build_compile(GrammarVocab *v, FrontEnd front, const GrammarSpec *spec, c
 Sym pattern_front(Build *b, const GrammarSpec *spec);
 Sym choice_front(Build *b, const GrammarSpec *spec);
 Sym ebnf_front(Build *b, const GrammarSpec *spec);
+Sym schema_front(Build *b, const GrammarSpec *spec);
 
 #endif

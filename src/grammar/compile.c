@@ -11,6 +11,8 @@ static const struct {
     { GRAMMAR_REGEX, pattern_front },
     { GRAMMAR_CHOICE, choice_front },
     { GRAMMAR_EBNF, ebnf_front },
+    { GRAMMAR_JSON_SCHEMA, schema_front },
+    { GRAMMAR_JSON_OBJECT, schema_front },
 };
 
 static FrontEnd front_of(GrammarKind kind)

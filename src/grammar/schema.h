@@ -1,0 +1,155 @@
+/* schema.h - JSON schemas as sets of JSON values. Not a door: schema.c is the front end.
+ *
+ * A SchemaSet is a union: words, numbers and strings as expressions, single strings and numbers, and shapes of arrays and objects. Sets
+ * meet, join and are taken from each other exactly (schema_set.c). What is inside an array or object is a SchemaTerm: a
+ * conjunction of schemas of the document and of complements of such, looked at when it is needed; there are finitely
+ * many, so recursion ends. A term says nothing until schema_term_set is asked.
+ *
+ * Everything lives in the Build's arena; nothing here is freed. NULL for a set: the Build has failed, or (while only probing whether
+ * something is empty) it is not known yet. Thread: the Build's. */
+#ifndef GRAMMAR_SCHEMA_H
+#define GRAMMAR_SCHEMA_H
+
+#include <jansson.h>
+
+#include "grammar/build.h"
+
+typedef uint32_t Term;
+enum { TERM_ANY = 0, TERM_NONE = 1 };
+
+typedef struct {
+    Str name; /* decoded */
+    Str text; /* as JSON writes it, without quotes */
+    Term term;
+    bool required;
+} SchemaProp;
+
+/* Keys that are no known property, and what their values are. Classes of one object are disjoint; a key in none is not allowed. */
+typedef struct {
+    Expr keys; /* insides of JSON strings, in every spelling */
+    Term term;
+} SchemaClass;
+
+typedef struct {
+    SchemaProp *prop;
+    SchemaClass *class;
+    uint32_t n_props, n_classes;
+    uint32_t min, max;
+    bool has_need; /* some key of need_keys that is no property has a value of need_term */
+    Expr need_keys;
+    Term need_term;
+} SchemaObject;
+
+typedef struct {
+    Term *prefix;
+    uint32_t n_prefix;
+    Term rest;
+    uint32_t min, max;
+    bool unique;
+    bool has_need; /* some item from index need_from on is of need_term */
+    uint32_t need_from;
+    Term need_term;
+} SchemaArray;
+
+/* One string or number. */
+typedef struct {
+    bool string;
+    bool point; /* a whole number that the schema writes with .0 */
+    Str name;   /* decoded string, or the number in plain decimals */
+    Str text;   /* inside of the JSON string, or the number */
+} SchemaLit;
+
+enum { WORD_NULL = 1, WORD_TRUE = 2, WORD_FALSE = 4, WORD_ALL = 7 };
+
+typedef struct {
+    unsigned words;
+    bool exponents; /* all numbers, in every spelling */
+    bool whole;     /* number holds integers alone */
+    Expr number;    /* plain decimals, without -0: with a value every spelling of it */
+    Expr string;    /* insides of JSON strings, in every spelling */
+    SchemaLit *lit;
+    SchemaArray *array;
+    SchemaObject *object;
+    uint32_t n_lits, n_arrays, n_objects;
+} SchemaSet;
+
+typedef struct {
+    json_t *json;
+    bool is_const; /* the value itself, not a schema */
+    Str pointer;
+    const SchemaSet *set;
+    bool busy;
+} SchemaNode;
+
+typedef struct {
+    uint32_t *lit; /* node * 2 + 1 if it is the complement; sorted */
+    uint32_t n;
+    const SchemaSet *set;
+    uint8_t empty; /* 0 not asked, 1 yes, 2 no or not known */
+    bool busy, has_sym;
+    Sym sym;
+} SchemaTerm;
+
+typedef struct {
+    Build *b;
+    Arena *mem;
+    json_t *root;
+    SchemaNode *node;
+    uint32_t n_nodes, cap_nodes, *node_slots, n_node_slots;
+    SchemaTerm *term;
+    uint32_t n_terms, cap_terms, *term_slots, n_term_slots;
+    uint32_t depth, probing, n_refs;
+    bool legacy_refs; /* up to draft 7 what stands beside $ref is not looked at */
+    Expr all_strings, decimals, integers;
+    SchemaSet *any;
+    Term *todo; /* terms whose rule is not defined yet */
+    uint32_t n_todo, cap_todo;
+    Expr space, key_text; /* optional white space; keys in their one spelling */
+    Expr comma, colon;    /* with the space behind them */
+} Schema;
+
+/* ---- schema_set.c: sets ---- */
+
+const SchemaSet *schema_set_and(Schema *s, const SchemaSet *x, const SchemaSet *y);
+const SchemaSet *schema_set_or(Schema *s, const SchemaSet *x, const SchemaSet *y);
+const SchemaSet *schema_set_without(Schema *s, const SchemaSet *x, const SchemaSet *y);
+/* True if nothing is in it for sure. */
+bool schema_set_empty(Schema *s, const SchemaSet *x, int depth);
+bool schema_set_term_empty(Schema *s, Term t, int depth);
+/* What a key's value is in that shape: of the property, or of the class the key is in. */
+Term schema_set_value_of(Schema *s, const SchemaObject *o, Str name, Str text);
+extern const SchemaSet schema_set_nothing;
+
+/* ---- schema_term.c: nodes and terms ---- */
+
+uint32_t schema_term_node(Schema *s, json_t *json, Str pointer, bool is_const);
+Term schema_term_of(Schema *s, json_t *schema, Str pointer);
+Term schema_term_const(Schema *s, json_t *value, Str pointer);
+Term schema_term_and(Schema *s, Term x, Term y);
+/* t and the complement of one of u's parts. */
+Term schema_term_without(Schema *s, Term t, Term u, uint32_t part);
+uint32_t schema_term_parts(const Schema *s, Term t);
+const SchemaSet *schema_term_set(Schema *s, Term t);
+const SchemaSet *schema_term_node_set(Schema *s, uint32_t node);
+Str schema_term_child(Schema *s, Str pointer, const char *key);
+Str schema_term_item(Schema *s, Str pointer, size_t i);
+Str schema_term_escaped(Schema *s, Str name); /* as JSON writes it, without quotes */
+
+/* ---- schema_read.c, schema_shape.c: what a schema says ---- */
+
+const SchemaSet *schema_read(Schema *s, const SchemaNode *n);
+const SchemaSet *schema_read_const(Schema *s, json_t *value, Str pointer);
+bool schema_shape_object(Schema *s, json_t *j, Str at, SchemaObject *out);
+bool schema_shape_array(Schema *s, json_t *j, Str at, SchemaArray *out);
+Status schema_refuse(Schema *s, Str at, const char *key, Status status, const char *why);
+
+/* ---- schema_number.c, schema_format.c ---- */
+
+/* minimum, maximum, multipleOf and the like, met with what is given. */
+Expr schema_number_bounds(Schema *s, json_t *j, Str at, Expr number);
+Str schema_number_text(Schema *s, json_t *number); /* plain decimals */
+Expr schema_number_spellings(Schema *s, Str text); /* every decimal of that value */
+/* False: the format is an annotation. */
+bool schema_format(Schema *s, Str name, Expr *out);
+
+#endif
