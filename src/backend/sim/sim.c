@@ -592,9 +592,12 @@ static float logprob_of(uint64_t history, int32_t id)
     return -(float)(hash_mix(history ^ ((uint64_t)(uint32_t)id << 20)) % 8192) / 512.0f;
 }
 
-static void draw_row(uint64_t history, const SampleRow *r, SampleOut *out)
+static void draw_row(const Device *d, int row, const SampleRow *r, SampleOut *out)
 {
-    out->token = r->target >= 0 ? r->target : draw(draw_hash(history, r), r);
+    uint64_t history = d->row_hash[row], hash = draw_hash(history, r);
+    if (d->config.repeat > 0 && rng_uniform(history, 1, 0) < d->config.repeat)
+        hash = hash_mix((uint64_t)(uint32_t)token_of(d, row));
+    out->token = r->target >= 0 ? r->target : draw(hash, r);
     out->logprob = logprob_of(history, out->token);
     for (int i = 0; i < r->n_top; i++) { /* neighbours of one id, so that no two are equal */
         out->top_id[i] = (int32_t)((history % (uint64_t)r->n_vocab + (uint64_t)i) % (uint64_t)r->n_vocab);
@@ -609,7 +612,7 @@ static void sim_sample(Device *d, Tensor logits, const SampleRow *rows, int n)
     CHECK(d->n_sampled - d->n_waited < 2);
     SampleOut *out = d->out[d->n_sampled++ % 2];
     for (int i = 0; i < n; i++) {
-        draw_row(d->row_hash[d->batch.logit_row[i]], &rows[i], &out[i]);
+        draw_row(d, d->batch.logit_row[i], &rows[i], &out[i]);
         d->drawn[i] = out[i].token;
     }
     d->n_drawn = n;

@@ -18,6 +18,7 @@ typedef struct {
     size_t memory;           /* bytes that info claims */
     bool check_all;          /* attention checks every position of every sequence, not only pages just filled */
     float fault_rate;        /* share of passes that end in a fault, by seed; after the first one all do */
+    float repeat; /* share of tokens that follow from the one before alone, so that the text repeats itself */
     uint64_t seed;
 } SimConfig;
 
