@@ -100,19 +100,38 @@ static bool stops(const Seq *q, int32_t token)
     return false;
 }
 
-static void accept_drawn(Engine *e, Seq *q, const SampleOut *out)
+/* False: q has ended. */
+static bool accept_token(Engine *e, Seq *q, const SampleOut *out)
 {
-    q->n_drawing--;
     e->step.n_tokens++;
     seq_append(q, out->token);
     if (stops(q, out->token)) {
         accept_end(e, q, END_STOP, out->token, out);
-        return;
+        return false;
     }
     Event ev = { .kind = EV_TOKEN, .index = seq_n_out(q) - 1, .token = out->token };
     put_logprobs(&ev, q, out);
     tell(q, &ev);
-    if (seq_n_out(q) == q->sampling.max_new) accept_end(e, q, END_LENGTH, -1, NULL);
+    if (seq_n_out(q) < q->sampling.max_new) return true;
+    accept_end(e, q, END_LENGTH, -1, NULL);
+    return false;
+}
+
+/* The draw after a guess counts if the guess was what was drawn: then the pass has computed just what one without guesses
+ * would have computed next. The first that differs is still a draw after known tokens alone. */
+static void accept_drawn(Engine *e, Seq *q, int n_drafts, const SampleOut *out)
+{
+    q->n_drawing--;
+    e->stats.drafted_tokens += (uint64_t)n_drafts;
+    for (int i = 0;; i++) {
+        bool holds = i < n_drafts && out[i].token == q->draft.token[i];
+        q->n_computed += holds;
+        e->stats.accepted_tokens += holds;
+        e->stats.decode_tokens += holds;
+        if (!accept_token(e, q, &out[i])) return;
+        if (!holds) break;
+    }
+    if (n_drafts) sched_trim(&e->sched, q);
 }
 
 void accept_tokens(Engine *e, Batch *b)
@@ -121,11 +140,11 @@ void accept_tokens(Engine *e, Batch *b)
     for (int i = 0; i < b->n; i++) {
         const Entry *entry = &b->entry[i];
         const SampleOut *own = out;
-        out += entry->n_scored + entry->draws;
+        out += entry->n_scored + entry->draws + entry->n_drafts;
         if (!entry->q) continue;
         accept_prompt(entry, own);
         if (entry->draws)
-            accept_drawn(e, entry->q, own + entry->n_scored);
+            accept_drawn(e, entry->q, entry->n_drafts, own + entry->n_scored);
         else if (entry->fills_last)
             accept_end(e, entry->q, END_LENGTH, -1, NULL);
     }

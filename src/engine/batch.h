@@ -10,11 +10,12 @@ typedef struct {
     int n;
 } RowPages; /* what lies in one row of the page table */
 
-/* What one sequence has in the pass. Its logits are n_scored of prompt positions and then, if it draws, one more. */
+/* What one sequence has in the pass. Its logits are n_scored of prompt positions and then, if it draws, 1 + n_drafts more. */
 typedef struct {
     Seq *q;                     /* NULL: it has ended meanwhile */
     int n_scored, first_scored; /* the logprobs of prompt tokens first_scored, + 1, ... */
     bool draws;
+    int n_drafts;    /* guessed tokens after the one that is known: it draws once more for each */
     bool fills_last; /* its prompt is computed with this pass, and that is all it wants */
     int drawn_at;    /* row of logits it draws from */
 } Entry;
@@ -33,9 +34,10 @@ typedef struct {
     RowPages *held;          /* [max_seqs] */
     int stride;              /* pages of a row of the table now */
     int n_prefill, n_decode; /* rows of each kind */
+    int n_drafts;            /* of n_decode */
 } Batch;
 
-void batch_init(Batch *b, int max_rows, int max_seqs, int max_pages);
+void batch_init(Batch *b, int max_rows, int max_seqs, int max_logits, int max_pages);
 void batch_done(Batch *b);
 void batch_fill(Batch *b, int which, Seq *const *pick, int n, int n_vocab);
 void batch_queued(Batch *b); /* the pass is on its way: its sequences move on */

@@ -8,6 +8,7 @@
 #include "base/queue.h"
 #include "engine/batch.h"
 #include "engine/sched.h"
+#include "engine/speculate.h"
 #include "engine/steplog.h"
 
 /* A message that is not a job. They form a stack that any thread may push to, so none is ever refused; the engine takes
@@ -42,6 +43,7 @@ struct Engine {
     Kv *kv;
     SeqTable table;
     Sched sched;
+    Speculate speculate;
     Batch batch[2];              /* one in flight while the other is filled; without running ahead only the first */
     int turn;                    /* the one to be filled next */
     Batch *flying;               /* queued by the step before and not yet waited for */

@@ -54,7 +54,8 @@ static void count_pass(Engine *e, const Batch *b, int64_t ended_ns)
     int64_t took = ended_ns - MAX(b->began_ns, e->ended_ns), of_prefill = took * prefill / (prefill + decode);
     st->steps++;
     st->prefill_tokens += (uint64_t)prefill;
-    st->decode_tokens += (uint64_t)decode;
+    st->decode_tokens += (uint64_t)(decode - b->n_drafts);
+    if (prefill == 0) speculate_measured(&e->speculate, decode, took);
     st->busy_ns += took;
     st->prefill_ns += of_prefill;
     st->decode_ns += took - of_prefill;
@@ -244,6 +245,7 @@ bool engine_step(Engine *e)
     inbox_drain(e);
     expire(e, model_now_ns(e->model));
     Batch *next = sched_pick(&e->sched) > 0 ? &e->batch[e->turn] : NULL, *due = next;
+    speculate_pick(&e->speculate, &e->sched);
     if (next) queue_pass(e, next);
     if (e->o.ahead) { /* the pass of the step before runs on while the next one is queued behind it */
         due = e->flying;
@@ -276,7 +278,7 @@ Status engine_submit(Engine *e, const Job *job, uint64_t *id, Err *err)
 {
     if (atomic_load(&e->failed)) return fail(err, E_DEVICE, "the device has failed; the server must be restarted");
     Seq *q;
-    TRY(seq_new(job, e->info, &q, err));
+    TRY(seq_new(job, e->info, e->o.draft_tokens > 0, &q, err));
     if (atomic_fetch_add(&e->n_live, 1) >= e->max_jobs) goto busy;
     q->id = atomic_fetch_add(&e->next_id, 1) + 1;
     if (id) *id = q->id;
@@ -342,8 +344,12 @@ static Status check_options(EngineOptions *o, Err *err)
     if (!o->chunk_tokens) o->chunk_tokens = o->max_batch_tokens;
     o->chunk_tokens = MIN(o->chunk_tokens, o->max_batch_tokens);
     if (!o->mixed_tokens) o->mixed_tokens = o->max_batch_tokens;
+    if (!o->max_logits) o->max_logits = o->max_running;
     if (o->max_running < 1 || o->max_running > MAX_RUNNING)
         return fail(err, E_INVALID, "max_running must be between 1 and %d, not %d", MAX_RUNNING, o->max_running);
+    if (o->draft_tokens < 0 || o->draft_tokens > ENGINE_DRAFT_MAX || (o->draft_tokens && o->ahead))
+        return fail(err, E_INVALID, "draft_tokens must be between 0 and %d, and 0 where the engine runs ahead, not %d",
+                    ENGINE_DRAFT_MAX, o->draft_tokens);
     if (o->max_queued < 0 || o->max_queued > INT32_MAX / 4)
         return fail(err, E_INVALID, "max_queued must be positive, not %d", o->max_queued);
     if (o->max_batch_tokens < 1 || o->chunk_tokens < 1 || o->mixed_tokens < 1)
@@ -367,6 +373,7 @@ Status engine_open(const EngineOptions *o, Engine **out, Err *err)
     seqs_table_init(&e->table, e->max_jobs);
     SchedLimits limits = { .policy = checked.policy,
                            .max_running = checked.max_running,
+                           .max_logits = checked.max_logits,
                            .max_batch_tokens = checked.max_batch_tokens,
                            .chunk_tokens = checked.chunk_tokens,
                            .mixed_tokens = checked.mixed_tokens,
@@ -375,9 +382,10 @@ Status engine_open(const EngineOptions *o, Engine **out, Err *err)
                            .prefill_first = checked.prefill_first,
                            .ahead = checked.ahead };
     sched_init(&e->sched, &limits, e->kv);
+    e->speculate = (Speculate){ .most = checked.draft_tokens, .always = checked.draft_always };
     int longest = MIN(seq_pages_for(e->info->context_length), e->info->n_pages + 1);
     for (int i = 0; i < 1 + checked.ahead; i++)
-        batch_init(&e->batch[i], checked.max_batch_tokens, checked.max_running, longest);
+        batch_init(&e->batch[i], checked.max_batch_tokens, checked.max_running, checked.max_logits, longest);
     e->window_ns = model_now_ns(e->model);
     publish(e);
     base_on_panic(tell_steps, e); /* no place left: one of many engines, which says less when it dies */

@@ -21,6 +21,7 @@ typedef enum {
 } SchedPolicy;
 #define ENGINE_POLICIES "lpm, fcfs or lof"
 
+enum { ENGINE_DRAFT_MAX = 8, ENGINE_DRAFT_LOGITS = 64 }; /* the second: of max_logits, what guesses can use */
 enum { ENGINE_MIXED_TOKENS = 2048 }; /* of mixed_tokens: a good value for large devices (docs/perf/engine.md) */
 
 bool engine_find_policy(const char *name, SchedPolicy *out); /* NULL: the default, lpm; false: there is no such */
@@ -29,6 +30,7 @@ typedef struct {
     Model *model; /* borrowed; must outlive the engine */
     SchedPolicy policy;
     int max_running;      /* sequences at once */
+    int max_logits;       /* rows of logits of a pass; <= the model's. 0: max_running */
     int max_queued;       /* jobs waiting; more are refused with E_BUSY. 0: 65536 */
     int max_batch_tokens; /* rows of a pass: decode rows plus prefill chunk; <= the model's */
     int chunk_tokens;     /* longest prefill chunk of one sequence in a pass; <= max_batch_tokens */
@@ -37,6 +39,9 @@ typedef struct {
     bool
         prefill_first; /* prompts get passes of their own and go before decoding: fewer passes are mixed, tokens pause */
     bool ahead;        /* queue the next pass before this one's tokens are known: for devices that run by themselves */
+    int draft_tokens;  /* of a sequence, guessed from its own text and checked in one pass with its next one: up to so
+                           many, ENGINE_DRAFT_MAX at most; no token changes. 0: none. Not with ahead: a guess needs the last token */
+    bool draft_always; /* as many as there are, not by measured gain: the same passes on every run */
     bool verify;       /* kv_verify after each step: tests */
     void (*on_fault)(void *ctx,
                      const char *why); /* NULL, or: the device has failed, all jobs are ended. Engine thread */
@@ -101,6 +106,7 @@ typedef struct {
     int n_pages, n_pages_free, n_pages_tree;
     uint64_t steps, prefill_tokens, decode_tokens, cached_tokens, prompt_tokens;
     uint64_t jobs_done, jobs_cancelled, jobs_failed, preemptions;
+    uint64_t drafted_tokens, accepted_tokens; /* guessed, and of these drawn; the latter are decode_tokens too */
     int64_t busy_ns, sched_ns, prefill_ns, decode_ns; /* where time went; a mixed pass is split by rows */
     double tok_s;                                     /* of decode, over the last second or so */
     int64_t stepped_ns; /* clock_ns() when the last step ended: with jobs inside, since when the engine is silent */

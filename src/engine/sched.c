@@ -196,7 +196,7 @@ int sched_pick(Sched *s)
 {
     s->n_pick = 0;
     s->rows_left = s->limits.max_batch_tokens;
-    s->logits_left = s->limits.max_running;
+    s->logits_left = s->limits.max_logits;
     s->growth = MAX(0.1f, s->growth * 0.998f);
     secure_pages(s);
     admit_by_priority(s);
@@ -215,6 +215,15 @@ void sched_computed(Sched *s, Seq *q)
     int after = q->prefix.n_tok / KV_PAGE_TOKENS;
     if (after > before) release_followers(s, q, after);
     if (after >= whole) stop_filling(s, q);
+}
+
+void sched_trim(Sched *s, Seq *q)
+{
+    int needed = seq_pages_for(seq_n_positions(q));
+    if (q->n_pages <= needed) return;
+    kv_give_back(s->kv, q->n_pages - needed, q->pages + needed);
+    q->n_pages = needed;
+    q->pages_version++;
 }
 
 /* ---- coming and going ---- */
@@ -280,7 +289,7 @@ static void verify_running(const Sched *s, const Seq *q, uint8_t *seen)
     CHECK(q->n_computed <= seq_n_positions(q) && (q->n_drawing > 0 || seq_rows_left(q) > 0 || !q->sampling.max_new));
     CHECK(seq_n_planned(q) <= q->n_prompt + q->sampling.max_new && q->n_drawing <= 1);
     CHECK(q->prefix.n_tok <= q->n_computed && q->n_computed <= q->n_pages * KV_PAGE_TOKENS);
-    CHECK(q->n_rows == 0 && q->next_logprob >= MIN(q->n_computed + 1, q->n_prompt));
+    CHECK(q->n_rows == 0 && q->n_drafts == 0 && q->next_logprob >= MIN(q->n_computed + 1, q->n_prompt));
     for (int i = kept; i < q->n_pages; i++) {
         int32_t page = q->pages[i];
         CHECK(!seen[page]); /* a page that was taken is one sequence's alone */

@@ -6,7 +6,7 @@
 
 typedef struct {
     SchedPolicy policy;
-    int max_running, max_batch_tokens, chunk_tokens, mixed_tokens;
+    int max_running, max_logits, max_batch_tokens, chunk_tokens, mixed_tokens;
     int max_jobs; /* waiting, parked and running */
     bool use_radix, prefill_first, ahead;
 } SchedLimits;
@@ -41,6 +41,8 @@ Seq *sched_expired(Sched *s, int64_t now_ns); /* one whose deadline has passed, 
 int sched_pick(Sched *s);
 /* The pass is queued: q->n_computed has moved. Finished pages of a prompt go into the tree, for others to find. */
 void sched_computed(Sched *s, Seq *q);
+/* Some of its guesses did not hold: pages past its known tokens go home. */
+void sched_trim(Sched *s, Seq *q);
 static inline bool sched_idle(const Sched *s)
 {
     return s->n_running + s->n_parked + s->waiting.n == 0;

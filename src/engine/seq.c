@@ -99,6 +99,7 @@ static TokenCount *count_of(SeqCounts *c, int32_t token)
 void seq_append(Seq *s, int32_t token)
 {
     s->tok[s->n_tok++] = token;
+    if (s->draft.slot) draft_add(&s->draft, s->tok, s->n_tok);
     if (!s->counts.list) return;
     TokenCount *c = count_of(&s->counts, token);
     if (c->n_out < UINT16_MAX) c->n_out++;
@@ -108,8 +109,8 @@ void seq_append(Seq *s, int32_t token)
 
 /* Offsets of the parts behind the struct; sizes are bounded by check_job. */
 typedef struct {
-    size_t tok, pages, hash, bias, stop, list, slot, end;
-    int mask;
+    size_t tok, pages, hash, bias, stop, draft, list, slot, end;
+    int mask, n_draft_slots;
 } Layout;
 
 static bool has_penalty(const Sampling *p)
@@ -124,7 +125,7 @@ static size_t part(size_t *end, size_t count, size_t size)
     return at;
 }
 
-static Layout layout(const Job *job)
+static Layout layout(const Job *job, bool drafts)
 {
     Layout l = { .end = (sizeof(Seq) + 15) / 16 * 16 };
     size_t n_tok = (size_t)job->n_prompt + (size_t)job->sampling.max_new;
@@ -133,7 +134,11 @@ static Layout layout(const Job *job)
     l.hash = part(&l.end, (size_t)job->n_prompt / KV_PAGE_TOKENS, sizeof(uint64_t));
     l.bias = part(&l.end, (size_t)job->sampling.n_bias, sizeof(LogitBias));
     l.stop = part(&l.end, (size_t)job->sampling.n_stop_ids, sizeof(int32_t));
-    if (!has_penalty(&job->sampling)) return l;
+    bool penalty = has_penalty(&job->sampling);
+    if (drafts && !penalty) /* see seq_may_draft */
+        l.n_draft_slots = draft_n_slots((int)n_tok);
+    l.draft = part(&l.end, (size_t)l.n_draft_slots, sizeof(int32_t));
+    if (!penalty) return l;
     for (l.mask = 15; (size_t)l.mask < 2 * n_tok;) l.mask = l.mask * 2 + 1;
     l.list = part(&l.end, n_tok, sizeof(TokenCount));
     l.slot = part(&l.end, (size_t)l.mask + 1, sizeof(int32_t));
@@ -161,10 +166,17 @@ static void copy_sampling(Seq *s, const Job *job, int n_vocab, char *block, cons
     for (int i = 0; i < s->n_prompt; i++) count_of(&s->counts, s->tok[i])->in_prompt = 1;
 }
 
-Status seq_new(const Job *job, const ModelInfo *m, Seq **out, Err *err)
+static void index_prompt(Seq *s, int32_t *slot, int n_slots)
+{
+    if (!n_slots) return;
+    draft_init(&s->draft, slot, n_slots);
+    for (int n = 1; n <= s->n_prompt; n++) draft_add(&s->draft, s->tok, n);
+}
+
+Status seq_new(const Job *job, const ModelInfo *m, bool drafts, Seq **out, Err *err)
 {
     TRY(check_job(job, m, err));
-    Layout l = layout(job);
+    Layout l = layout(job, drafts);
     char *block = mem_grow(NULL, l.end); /* not zeroed: pages of a long output that never comes stay untouched */
     Seq *s = (Seq *)(void *)block;
     *s = (Seq){ .state = SEQ_NEW,
@@ -185,6 +197,7 @@ Status seq_new(const Job *job, const ModelInfo *m, Seq **out, Err *err)
     for (int i = 0; i < s->n_prompt / KV_PAGE_TOKENS; i++)
         s->page_hash[i] = hash = hash_bytes(s->tok + (size_t)i * KV_PAGE_TOKENS, KV_PAGE_TOKENS * sizeof *s->tok, hash);
     copy_sampling(s, job, m->n_vocab, block, &l);
+    index_prompt(s, (int32_t *)(void *)(block + l.draft), l.n_draft_slots);
     if (job->sampling.prompt_logprobs_from >= 0) s->next_logprob = MAX(job->sampling.prompt_logprobs_from, 1);
     *out = s;
     return OK;
@@ -227,10 +240,9 @@ int seq_logits_in(const Seq *s, int n_rows)
     return MAX(n, 0) + (end == seq_n_planned(s) && s->sampling.max_new > 0);
 }
 
-void seq_sample_row(const Seq *s, int32_t target, int n_vocab, SampleRow *row)
+void seq_sample_row(const Seq *s, int32_t target, int n_out, int n_vocab, SampleRow *row)
 {
     const Sampling *p = &s->sampling;
-    int n_out = seq_n_planned(s) - s->n_prompt;
     bool too_early = n_out < p->min_new;
     *row = (SampleRow){ .temperature = p->temperature,
                         .top_p = p->top_p,

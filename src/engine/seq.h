@@ -2,6 +2,7 @@
 #ifndef ENGINE_SEQ_H
 #define ENGINE_SEQ_H
 
+#include "engine/draft.h"
 #include "engine/engine.h"
 
 typedef struct Seq Seq;
@@ -45,6 +46,7 @@ struct Seq {
     int64_t deadline_ns; /* 0: none */
     Sampling sampling;
     SeqCounts counts;
+    Draft draft;      /* slot NULL: it never has guesses */
     int next_logprob; /* prompt position whose logprob is to be queued next; n_prompt: none is */
     void (*on_event)(void *ctx, const Event *e);
     void *ctx;
@@ -52,6 +54,7 @@ struct Seq {
     int n_cached, n_preempted;
     int passed_over;              /* times a later job was admitted first */
     int n_rows, n_logits;         /* of the pass being built */
+    int n_drafts;                 /* of n_rows, the last: draft.token[0..n_drafts) */
     int entry[2];                 /* its last place in each of the engine's two batches */
     int running_at;               /* index into the scheduler's running */
     int heap_at[2];               /* places in its heaps, -1: not there; SeqHeapKind */
@@ -62,8 +65,8 @@ struct Seq {
     Seq *followers, *next, *prev; /* those parked here; neighbours in the leader's list */
 };
 
-/* The job is checked against the model's limits. Any thread. */
-Status seq_new(const Job *job, const ModelInfo *m, Seq **out, Err *err);
+/* The job is checked against the model's limits. drafts: its next tokens will be guessed. Any thread. */
+Status seq_new(const Job *job, const ModelInfo *m, bool drafts, Seq **out, Err *err);
 void seq_free(Seq *s);
 void seq_append(Seq *s, int32_t token); /* one token of output, with its counts */
 static inline int seq_n_out(const Seq *s)
@@ -94,6 +97,12 @@ static inline int seq_rows_left(const Seq *s)
 {
     return s->counts.list && s->n_drawing ? 0 : seq_n_positions(s) - s->n_computed;
 }
+/* Whether tokens after the next may be drawn in one pass with it: each row must know how to draw before the rows before it
+ * have drawn. Penalties would have to count those. */
+static inline bool seq_may_draft(const Seq *s)
+{
+    return s->draft.slot != NULL;
+}
 /* How many leading tokens may come from the tree: something must be left to compute, and all that a logprob is due for. */
 int seq_usable_prefix(const Seq *s);
 /* How many whole pages of both prompts are equal from the start, given that the first `known` are. */
@@ -102,6 +111,7 @@ int seq_shared_pages(const Seq *a, const Seq *b, int known);
 int seq_logits_in(const Seq *s, int n_rows);
 /* The first position from n_computed on that gives a prompt logprob. */
 int seq_first_scored(const Seq *s);
-void seq_sample_row(const Seq *s, int32_t target, int n_vocab, SampleRow *row); /* target -1: draw */
+/* target -1: draw output token n_out, given all before it; else tell the logprob of target. */
+void seq_sample_row(const Seq *s, int32_t target, int n_out, int n_vocab, SampleRow *row);
 
 #endif

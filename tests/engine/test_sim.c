@@ -2,7 +2,7 @@
  * prefixes, go on as conversations, are cancelled, stopped, late or refused; sometimes the device breaks.
  *
  * In each: every job ends exactly once; what it was told is what it is told alone (or the beginning of it, if it was
- * ended from outside); no page is lost; everybody gets through. The engine verifies itself after each step, and the device
+ * ended from outside), whether the engine guesses ahead or not; no page is lost; everybody gets through. The engine verifies itself after each step, and the device
  * checks the content of every page it is sent to.
  * RADISH_SEED=n replays one world; RADISH_SIM_SECONDS=n makes the search longer. */
 #include "base/log.h"
@@ -29,7 +29,8 @@ typedef struct World {
     int32_t doc[DOCS][PROMPT_MAX];
     EngineOptions options;
     int n_pages;
-    float fault_rate;
+    float fault_rate, repeat;
+    uint64_t drafted, accepted;
     Bench bench;
     Run *run; /* [JOBS] */
     int n_runs, n_ended;
@@ -60,6 +61,11 @@ static void choose_options(World *w)
                                   .use_radix = !one_in(w, 5),
                                   .ahead = one_in(w, 2),
                                   .verify = true };
+    if (!w->options.ahead && !one_in(w, 3)) {
+        w->options.draft_tokens = 1 + (int)below(w, ENGINE_DRAFT_MAX);
+        w->options.draft_always = one_in(w, 2);
+        w->repeat = 0.5f + 0.1f * (float)below(w, 6); /* else no guess would ever hold */
+    }
     int least = (PROMPT_MAX + 2 * NEW_MAX) / KV_PAGE_TOKENS + 1;
     w->n_pages = least + (int)below(w, one_in(w, 2) ? 10 : 200);
     w->fault_rate = one_in(w, 20) ? 0.01f : 0;
@@ -194,6 +200,7 @@ static uint64_t play(World *w)
     SimConfig sim = sim_config_default();
     sim.check_all = true;
     sim.fault_rate = w->fault_rate;
+    sim.repeat = w->repeat;
     sim.seed = w->seed;
     w->bench = bench_open(w->options, w->n_pages, sim);
     uint64_t steps = 0;
@@ -210,6 +217,9 @@ static uint64_t play(World *w)
     engine_step(w->bench.engine);
     engine_stats(w->bench.engine, &s);
     assert_int_equal(s.n_running + s.n_waiting, 0);
+    w->drafted = s.drafted_tokens;
+    w->accepted = s.accepted_tokens;
+    assert_true(w->accepted <= w->drafted && (w->options.draft_tokens || !w->drafted));
     assert_int_equal(engine_flush_cache(w->bench.engine, 0, NULL), OK);
     engine_step(w->bench.engine);
     engine_stats(w->bench.engine, &s);
@@ -309,7 +319,9 @@ static void play_one_alone(const World *w, Run *r)
 static void play_alone(World *w)
 {
     EngineOptions o = { .max_running = ALONE_ROWS, .max_batch_tokens = ALONE_ROWS, .max_queued = 4 };
-    w->bench = bench_open(o, ALONE_PAGES, sim_config_default());
+    SimConfig sim = sim_config_default();
+    sim.repeat = w->repeat;
+    w->bench = bench_open(o, ALONE_PAGES, sim);
     for (int i = 0; i < w->n_runs; i++) play_one_alone(w, &w->run[i]);
     bench_close(&w->bench);
 }
@@ -367,7 +379,7 @@ static int print_seed_after(void **state)
 }
 
 typedef struct {
-    uint64_t worlds, jobs, steps, preempted, cached, faults;
+    uint64_t worlds, jobs, steps, preempted, cached, faults, drafted, accepted;
 } Tally;
 
 static void count(Tally *t, const World *w)
@@ -375,6 +387,8 @@ static void count(Tally *t, const World *w)
     t->worlds++;
     t->jobs += (uint64_t)w->n_runs;
     t->faults += w->fault_rate > 0;
+    t->drafted += w->drafted;
+    t->accepted += w->accepted;
     for (int i = 0; i < w->n_runs; i++) {
         t->preempted += (uint64_t)w->run[i].heard.n_preempted;
         t->cached += w->run[i].heard.n_cached > 0;
@@ -401,10 +415,12 @@ static void test_worlds(void **state)
     running_seed = UINT64_MAX;
     print_message(
         "%llu worlds, %llu jobs, %llu steps; %llu preemptions, %llu jobs with a cached prefix, %llu worlds with "
-        "faults\n",
+        "faults; %llu tokens guessed, %llu of them right\n",
         (unsigned long long)t.worlds, (unsigned long long)t.jobs, (unsigned long long)t.steps,
-        (unsigned long long)t.preempted, (unsigned long long)t.cached, (unsigned long long)t.faults);
+        (unsigned long long)t.preempted, (unsigned long long)t.cached, (unsigned long long)t.faults,
+        (unsigned long long)t.drafted, (unsigned long long)t.accepted);
     if (replay) return;
+    assert_true(t.drafted > t.accepted && t.accepted > 0);
     assert_true(t.preempted > 0 && t.cached > 0); /* or the worlds are too kind */
 }
 
