@@ -63,9 +63,12 @@ typedef struct {
     bool prefill_first;          /* prompts in passes of their own, before decoding */
     const char *kv_dtype;        /* "auto", "f32", "f16", "bf16", "int8" */
     bool disable_radix_cache;
-    uint64_t random_seed; /* base of the seeds of requests that bring none; default: from the clock */
-    bool verify;          /* check every invariant after each step (slow) */
-    bool profile;         /* keep what radish_profile tells; costs a little */
+    const char *speculative; /* NULL or "NONE"; "NGRAM": tokens are guessed from the request's own text and several
+                                    checked in one step. No token changes. Ignored on devices that queue (cuda) */
+    int draft_tokens;        /* guesses of a request in a step at most, up to 8; default 8 */
+    uint64_t random_seed;    /* base of the seeds of requests that bring none; default: from the clock */
+    bool verify;             /* check every invariant after each step (slow) */
+    bool profile;            /* keep what radish_profile tells; costs a little */
     /* The device has failed and every request is ended. Engine thread: hand over and return. */
     void (*on_fault)(void *ctx, const char *why);
     void *fault_ctx;
@@ -200,6 +203,7 @@ typedef struct {
     int running, waiting;
     int kv_pages, kv_pages_free, kv_pages_cached;
     uint64_t steps, prompt_tokens, prefill_tokens, cached_tokens, output_tokens;
+    uint64_t drafted_tokens, accepted_tokens; /* guessed (RadishOptions.speculative), and of these drawn */
     uint64_t requests_done, requests_cancelled, requests_failed, preemptions;
     double busy_s, sched_s, prefill_s, decode_s;
     double tokens_per_s; /* output, over the last second or so */

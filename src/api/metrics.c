@@ -45,6 +45,8 @@ static void metrics(Server *s, const HttpRequest *q, HttpReply *r)
         { "num_retractions_total", "counter", "Sequences that gave their memory up and began again.",
           (double)t.preemptions },
         { "num_steps_total", "counter", "Passes of the engine.", (double)t.steps },
+        { "spec_draft_tokens_total", "counter", "Tokens guessed ahead.", (double)t.drafted_tokens },
+        { "spec_accepted_tokens_total", "counter", "Guessed tokens that were drawn.", (double)t.accepted_tokens },
         { "num_running_reqs", "gauge", "Sequences in the batch.", t.running },
         { "num_queue_reqs", "gauge", "Sequences waiting.", t.waiting },
         { "num_used_tokens", "gauge", "KV cache tokens held by running sequences.", (double)used * s->info.page_size },

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/jsonw.h"
 #include "base/log.h"
 #include "base/mailbox.h"
 
@@ -112,6 +113,28 @@ char *ask_render(Radish *r, const char *messages_json, size_t *n)
         return prompt;
     fprintf(stderr, "radish: %s\n", err.text);
     return NULL;
+}
+
+bool ask_as_chat(Radish *r, const Options *o, Buf *text)
+{
+    Buf json = { 0 };
+    buf_char(&json, '[');
+    if (o->system) {
+        buf_str(&json, STR("{\"role\":\"system\",\"content\":"));
+        jsonw_str(&json, str_of(o->system));
+        buf_str(&json, STR("},"));
+    }
+    buf_str(&json, STR("{\"role\":\"user\",\"content\":"));
+    jsonw_str(&json, buf_view(text));
+    buf_add(&json, "}]", 3);
+    size_t n;
+    char *prompt = ask_render(r, json.p, &n);
+    buf_free(&json);
+    if (!prompt) return false;
+    buf_clear(text);
+    buf_add(text, prompt, n);
+    radish_string_free(prompt);
+    return true;
 }
 
 bool ask_stdin(Buf *out, size_t max)

@@ -22,6 +22,8 @@ void ask_request(Radish *r, const Options *o, Str prompt, bool is_chat, RadishRe
 bool ask_run(Radish *r, RadishRequest *q, const volatile int *interrupted, Buf *answer, Answer *out);
 /* Renders a chat of JSON messages; NULL after printing why. radish_string_free. */
 char *ask_render(Radish *r, const char *messages_json, size_t *n);
+/* Makes of the text a conversation that it is the last message of, as the model's template has it; false after printing why not. */
+bool ask_as_chat(Radish *r, const Options *o, Buf *text);
 /* All of standard input, at most max bytes. */
 bool ask_stdin(Buf *out, size_t max);
 

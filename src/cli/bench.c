@@ -46,8 +46,8 @@ static void print_model(Radish *r)
 
 int cli_bench(int argc, char **argv)
 {
-    static const char *const kinds[] = { "offline",  "latency", "online",  "device",
-                                         "tokenize", "traffic", "grammar", NULL };
+    static const char *const kinds[] = { "offline", "latency", "online", "device", "tokenize",
+                                         "traffic", "grammar", "answer", NULL };
     Options o = { 0 };
     if (!options_read(CMD_BENCH, argc, argv, &o)) return 1;
     const char *kind = o.n_args ? o.arg[0] : "";
@@ -56,21 +56,21 @@ int cli_bench(int argc, char **argv)
     if (strcmp(kind, "device") == 0) return bench_device(&o);
     if (strcmp(kind, "traffic") == 0) return bench_traffic(&o);
     if (strcmp(kind, "grammar") == 0) return bench_grammar(&o);
-    bool offline = strcmp(kind, "offline") == 0;
-    if (!offline && strcmp(kind, "latency") != 0) {
+    bool offline = strcmp(kind, "offline") == 0, answer = strcmp(kind, "answer") == 0;
+    if (!offline && !answer && strcmp(kind, "latency") != 0) {
         const char *near = options_nearest(kind, kinds);
         fprintf(stderr, "radish: bench what? `radish bench %s ...`\n",
-                near ? near : "offline|latency|online|device|tokenize|traffic|grammar");
+                near ? near : "offline|latency|answer|online|device|tokenize|traffic|grammar");
         return 1;
     }
     o.n_args = 0;
     if (o.log_level && strcmp(o.log_level, "debug") == 0) log_set_level(LOG_DEBUG);
-    BenchLimit limit;
-    bench_limit_measure(&o, &limit);
+    BenchLimit limit = { 0 };
+    if (!answer) bench_limit_measure(&o, &limit);
     Radish *r = ask_open(&o);
     if (!r) return 1;
     print_model(r);
-    int rc = offline ? bench_offline(r, &o, &limit) : bench_latency(r, &o, &limit);
+    int rc = answer ? bench_answer(r, &o) : offline ? bench_offline(r, &o, &limit) : bench_latency(r, &o, &limit);
     radish_close(r);
     return rc;
 }

@@ -2,34 +2,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/jsonw.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 
 enum { PROMPT_MAX = 16 << 20 };
-
-/* The prompt as a conversation, if the model has a template and the user did not ask for plain continuation. */
-static bool as_chat(Radish *r, const Options *o, Buf *text)
-{
-    Buf json = { 0 };
-    buf_char(&json, '[');
-    if (o->system) {
-        buf_str(&json, STR("{\"role\":\"system\",\"content\":"));
-        jsonw_str(&json, str_of(o->system));
-        buf_str(&json, STR("},"));
-    }
-    buf_str(&json, STR("{\"role\":\"user\",\"content\":"));
-    jsonw_str(&json, buf_view(text));
-    buf_add(&json, "}]", 3);
-    size_t n;
-    char *prompt = ask_render(r, json.p, &n);
-    buf_free(&json);
-    if (!prompt) return false;
-    buf_clear(text);
-    buf_add(text, prompt, n);
-    radish_string_free(prompt);
-    return true;
-}
 
 int cli_run(int argc, char **argv)
 {
@@ -44,7 +20,7 @@ int cli_run(int argc, char **argv)
     if (!r) return 1;
     RadishInfo info;
     radish_info(r, &info);
-    bool is_chat = info.has_chat_template && !o.no_chat, good = !is_chat || as_chat(r, &o, &text);
+    bool is_chat = info.has_chat_template && !o.no_chat, good = !is_chat || ask_as_chat(r, &o, &text);
     Answer a = { 0 };
     if (good) {
         RadishRequest q;

@@ -31,6 +31,8 @@ void radish_stats(Radish *r, RadishStats *out)
         .prefill_tokens = s.prefill_tokens,
         .cached_tokens = s.cached_tokens,
         .output_tokens = s.decode_tokens,
+        .drafted_tokens = s.drafted_tokens,
+        .accepted_tokens = s.accepted_tokens,
         .requests_done = s.jobs_done,
         .requests_cancelled = s.jobs_cancelled,
         .requests_failed = s.jobs_failed,

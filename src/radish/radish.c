@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdatomic.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -109,6 +110,27 @@ static Status kv_dtype(const char *name, DType *out, Err *err)
     return fail(err, E_INVALID, "--kv-cache-dtype %s: use auto, f32, f16, bf16 or int8", name);
 }
 
+/* How many tokens the engine may guess; 0: none. */
+static Status draft_tokens(const Radish *r, const RadishOptions *o, int *out, Err *err)
+{
+    const char *name = o->speculative;
+    *out = 0;
+    if (!name || strcasecmp(name, "none") == 0) return OK;
+    if (strcasecmp(name, "ngram") != 0)
+        return fail(err, E_UNSUPPORTED, "--speculative-algorithm %s: there is NGRAM, or NONE", name);
+    if (o->draft_tokens < 0 || o->draft_tokens > ENGINE_DRAFT_MAX)
+        return fail(err, E_INVALID, "--speculative-num-draft-tokens %d: use 1 to %d", o->draft_tokens,
+                    ENGINE_DRAFT_MAX);
+    if (r->ops->queues) {
+        log_warn(
+            "--speculative-algorithm has no effect on %s: the next step is queued before this one's tokens are known",
+            r->ops->name);
+        return OK;
+    }
+    *out = o->draft_tokens > 0 ? o->draft_tokens : ENGINE_DRAFT_MAX;
+    return OK;
+}
+
 /* Fills what the options leave to us, then asks the model's plan what it costs and how many pages fit. */
 static Status plan_memory(Radish *r, const RadishOptions *o, ModelOptions *m, ModelInfo *plan, Err *err)
 {
@@ -119,7 +141,9 @@ static Status plan_memory(Radish *r, const RadishOptions *o, ModelOptions *m, Mo
                          .dummy_std = o->dummy_std,
                          .profile = o->profile,
                          .dummy_seed = 1234 };
-    m->max_seqs = o->max_running > 0 ? o->max_running : cpu ? CPU_MAX_RUNNING : DEVICE_MAX_RUNNING;
+    TRY(draft_tokens(r, o, &r->draft_tokens, err));
+    r->info.max_running = o->max_running > 0 ? o->max_running : cpu ? CPU_MAX_RUNNING : DEVICE_MAX_RUNNING;
+    m->max_seqs = r->info.max_running + MIN(ENGINE_DRAFT_LOGITS, r->draft_tokens * r->info.max_running);
     int chunk = o->chunked_prefill_size > 0 ? o->chunked_prefill_size : cpu ? CPU_BATCH_TOKENS : DEVICE_BATCH_TOKENS;
     m->max_batch_tokens = MAX(o->max_batch_tokens > 0 ? o->max_batch_tokens : chunk, m->max_seqs);
     TRY(kv_dtype(o->kv_dtype, &m->kv_dtype, err));
@@ -140,7 +164,7 @@ static Status plan_memory(Radish *r, const RadishOptions *o, ModelOptions *m, Mo
                     .want_tokens = MAX(o->max_total_tokens, 0),
                     .enough_tokens = cpu ? CPU_MAX_TOKENS : INT32_MAX,
                     .context = plan->context_length,
-                    .max_seqs = m->max_seqs };
+                    .max_seqs = r->info.max_running };
     r->info.work_bytes = warm;
     return fit_pages(&in, &m->n_pages, err);
 }
@@ -148,7 +172,9 @@ static Status plan_memory(Radish *r, const RadishOptions *o, ModelOptions *m, Mo
 static Status open_engine(Radish *r, const RadishOptions *o, const ModelOptions *m, Err *err)
 {
     EngineOptions e = { .model = r->model,
-                        .max_running = m->max_seqs,
+                        .max_running = r->info.max_running,
+                        .max_logits = m->max_seqs,
+                        .draft_tokens = r->draft_tokens,
                         .max_queued = o->max_queued,
                         .max_batch_tokens = m->max_batch_tokens,
                         .mixed_tokens = o->max_mixed_tokens > 0 ? o->max_mixed_tokens : ENGINE_MIXED_TOKENS,
@@ -163,7 +189,6 @@ static Status open_engine(Radish *r, const RadishOptions *o, const ModelOptions 
     if (!engine_find_policy(o->schedule_policy, &e.policy))
         return fail(err, E_INVALID, "--schedule-policy %s: use " ENGINE_POLICIES, o->schedule_policy);
     TRY(engine_open(&e, &r->engine, err));
-    r->info.max_running = e.max_running;
     r->info.max_batch_tokens = e.max_batch_tokens;
     r->info.chunked_prefill_size = e.chunk_tokens;
     return OK;

@@ -23,7 +23,8 @@ struct Radish {
     Device *device;
     Model *model;
     Engine *engine;
-    Mailbox *events; /* engine thread to text thread */
+    int draft_tokens; /* that it may guess of a request in a step */
+    Mailbox *events;  /* engine thread to text thread */
     pthread_t text_thread;
     bool text_runs;
     RadishInfo info;

@@ -245,6 +245,45 @@ static void test_refusals(void **state)
                      RADISH_UNSUPPORTED);
 }
 
+/* Two engines, of which one guesses: the same answers, greedy and drawn, and fewer steps. */
+static void test_guessing(void **state)
+{
+    (void)state;
+    static const char text[] = "The cat sat on the mat. The dog sat on the mat. The cat sat on the mat. The dog sat on";
+    Radish *plain = r, *guessing;
+    RadishError err;
+    RadishStats s;
+    RadishOptions o = { .model_path = model_path, .max_total_tokens = 4096, .speculative = "ngram", .verify = true };
+    assert_int_equal(radish_open(&o, &guessing, &err), RADISH_OK);
+    for (int i = 0; i < 4; i++) {
+        RadishRequest q;
+        Answer a, b;
+        request(&q, i % 2 ? text : prompt, test_is_slow() ? 8 : 48);
+        q.top_logprobs = 0;
+        q.temperature = i < 2 ? 0 : 0.8f;
+        q.has_seed = true;
+        q.seed = 5;
+        ask(&q, &a);
+        r = guessing;
+        ask(&q, &b);
+        r = plain;
+        assert_int_equal(a.ids.n, b.ids.n);
+        assert_memory_equal(a.ids.p, b.ids.p, a.ids.n * sizeof *a.ids.p);
+        assert_memory_equal(a.logprob, b.logprob, sizeof a.logprob);
+        assert_true(str_eq(buf_view(&a.text), buf_view(&b.text)));
+        forget(&a);
+        forget(&b);
+    }
+    radish_stats(guessing, &s);
+    assert_true(s.accepted_tokens > 0 && s.accepted_tokens <= s.drafted_tokens);
+    radish_close(guessing);
+    o.speculative = "EAGLE";
+    assert_int_equal(radish_open(&o, &guessing, &err), RADISH_UNSUPPORTED);
+    o.speculative = "NGRAM";
+    o.draft_tokens = 9;
+    assert_int_equal(radish_open(&o, &guessing, &err), RADISH_INVALID);
+}
+
 static void test_example(void **state)
 {
     (void)state;
@@ -282,7 +321,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_greedy),          cmocka_unit_test(test_seed),    cmocka_unit_test(test_stop),
         cmocka_unit_test(test_prompt_logprobs), cmocka_unit_test(test_cache),   cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_refusals),        cmocka_unit_test(test_example),
+        cmocka_unit_test(test_refusals),        cmocka_unit_test(test_example), cmocka_unit_test(test_guessing),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     radish_close(r);
