@@ -268,7 +268,7 @@ Sym rule_lexeme(Build *b, Expr x)
         build_fail(b, E_INVALID, "nothing can satisfy this");
         return SYM_NOTHING;
     }
-    return checked_sym(b, syms_leaf(&b->s, Y_LEXEME, x, exprs_nullable(&b->x, x)));
+    return checked_sym(b, split_lexeme(b, x));
 }
 
 static int by_number(const void *p, const void *q)

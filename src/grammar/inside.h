@@ -23,4 +23,7 @@ struct Build {
 /* Turns what the pools say (fuel, nodes) into the Build's error; true if there is one. */
 bool build_check(Build *b);
 
+/* split.c: the symbol of a lexeme; several lexemes where one would only cost more. */
+Sym split_lexeme(Build *b, Expr e);
+
 #endif
