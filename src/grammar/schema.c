@@ -13,6 +13,13 @@ enum { CHAIN = 200 /* keys listed before a rule of its own begins */, MAX_CELLS 
 static const char key_pattern[] = "([^\"\\\\\\x00-\\x1f]|\\\\[\"\\\\bfnrt]|\\\\u00[01][0-9a-f])*";
 static const char decimal_pattern[] = "(0|[1-9][0-9]*)(\\.[0-9]+)?|-([1-9][0-9]*(\\.[0-9]+)?|0\\.0*[1-9][0-9]*)";
 
+Status schema_refuse(Schema *s, Str at, const char *key, Status status, const char *why)
+{
+    if (build_failed(s->b)) return status;
+    build_at(s->b, key ? schema_term_child(s, at, key) : at);
+    return build_fail(s->b, status, "%s%s%s", key ? key : "", key ? ": " : "", why);
+}
+
 static Expr plain(Schema *s, const char *pattern)
 {
     return pattern_build(s->b, str_of(pattern), PATTERN_DOT_ALL, SPELL_UTF8);

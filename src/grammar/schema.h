@@ -108,6 +108,11 @@ typedef struct {
     Expr comma, colon;    /* with the space behind them */
 } Schema;
 
+/* ---- schema.c ---- */
+
+/* Fails with the place of the keyword (NULL: of the schema itself). */
+Status schema_refuse(Schema *s, Str at, const char *key, Status status, const char *why);
+
 /* ---- schema_set.c: sets ---- */
 
 const SchemaSet *schema_set_and(Schema *s, const SchemaSet *x, const SchemaSet *y);
@@ -141,7 +146,6 @@ const SchemaSet *schema_read(Schema *s, const SchemaNode *n);
 const SchemaSet *schema_read_const(Schema *s, json_t *value, Str pointer);
 bool schema_shape_object(Schema *s, json_t *j, Str at, SchemaObject *out);
 bool schema_shape_array(Schema *s, json_t *j, Str at, SchemaArray *out);
-Status schema_refuse(Schema *s, Str at, const char *key, Status status, const char *why);
 
 /* ---- schema_number.c, schema_format.c ---- */
 

@@ -1,13 +1,6 @@
 /* schema_shape.c - what the keywords of objects and arrays say, as shapes. See schema.h. Thread: the Build's. */
 #include "grammar/schema.h"
 
-Status schema_refuse(Schema *s, Str at, const char *key, Status status, const char *why)
-{
-    if (build_failed(s->b)) return status;
-    build_at(s->b, key ? schema_term_child(s, at, key) : at);
-    return build_fail(s->b, status, "%s%s%s", key ? key : "", key ? ": " : "", why);
-}
-
 /* A count: an integer, or a real without a fraction; false if it is there and none. */
 static bool take_count(Schema *s, json_t *j, Str at, const char *key, uint32_t *out)
 {
