@@ -77,7 +77,8 @@ static bool run_test(Bench *b, Grammar *g, Str test, Buf *text)
     grammar_matcher_free(m);
     b->failed_masks += failed;
     *(valid ? &b->n_valid : &b->n_invalid) += 1;
-    if (!right) *(valid ? &b->valid_refused : &b->invalid_accepted) += 1;
+    b->valid_refused += valid && !b->masks.accepted;
+    b->invalid_accepted += !valid && b->masks.accepted;
     return right;
 }
 
