@@ -328,12 +328,12 @@ static void arrays_and(Schema *s, const SchemaArray *x, const SchemaArray *y, Sh
     SchemaArray a = with_prefix(s, x, MAX(x->n_prefix, y->n_prefix));
     for (uint32_t i = 0; i < a.n_prefix && !build_failed(s->b); i++) {
         a.prefix[i] = schema_term_and(s, a.prefix[i], item_of(y, i));
-        if (a.prefix[i] == TERM_NONE && a.max > i) a.max = i;
+        if (a.max > i && schema_set_term_empty(s, a.prefix[i], 0)) a.max = i;
     }
     a.rest = schema_term_and(s, x->rest, y->rest);
     a.min = MAX(x->min, y->min);
     a.max = MIN(a.max, y->max);
-    if (a.rest == TERM_NONE) a.max = MIN(a.max, a.n_prefix);
+    if (a.max > a.n_prefix && schema_set_term_empty(s, a.rest, 0)) a.max = a.n_prefix;
     a.unique |= y->unique;
     if (x->has_need && y->has_need) unsupported(s, "two of contains, or of complements over items, meet");
     if (y->has_need) {
@@ -354,15 +354,30 @@ static void item_without(Schema *s, const SchemaArray *x, uint32_t i, Term t, Sh
     }
 }
 
-static void arrays_without(Schema *s, const SchemaArray *x, const SchemaArray *y, Shapes *out)
+/* Only arrays of that length may be in both; those that are longer are added, the others returned. */
+static SchemaArray cut_common(Schema *s, const SchemaArray *x, uint32_t max, Shapes *out)
+{
+    SchemaArray cut = *x;
+    if (max >= x->max || x->has_need) return cut;
+    cut.min = MAX(x->min, max + 1);
+    add_array(s, out, cut);
+    cut.min = x->min;
+    cut.max = max;
+    return cut;
+}
+
+static void arrays_without(Schema *s, const SchemaArray *whole, const SchemaArray *y, Shapes *out)
 {
     Shapes common = { 0 };
+    SchemaArray held = *whole;
+    const SchemaArray *x = &held;
     if (!x->has_need && !y->has_need) {
         arrays_and(s, x, y, &common);
         if (common.n_arrays == 0) {
             add_array(s, out, *x);
             return;
         }
+        held = cut_common(s, whole, common.array[0].max, out);
     }
     SchemaArray a = *x;
     if (y->unique) unsupported(s, "the complement of uniqueItems is not supported");
