@@ -10,7 +10,7 @@
 #include "base/jsonw.h"
 #include "grammar/schema.h"
 
-enum { MAX_REMAINDERS = 13, MAX_SUFFIX = 4 };
+enum { MAX_REMAINDERS = 19, MAX_SUFFIX = 4 };
 
 typedef struct {
     bool negative;
@@ -199,23 +199,30 @@ static Expr multiples_of_integer(Schema *s, uint32_t m)
     return expr_cat(s->b, sign, expr_cat(s->b, digits, pattern_build(s->b, STR("(\\.0+)?"), 0, SPELL_UTF8)));
 }
 
-/* m is a fraction that fits 1 a whole number of times: any whole part, and these fractions. */
-static Expr multiples_of_part(Schema *s, Str part)
+/* m / 10^k where m divides a power of ten: the last digits before and behind the point, each way they can be. */
+static Expr multiples_of_part(Schema *s, uint32_t m, uint32_t k)
 {
-    int64_t m = 0;
-    uint32_t power = 1;
-    if (part.n > 6 || !str_to_i64(part, &m)) return EXPR_NOTHING;
-    for (size_t i = 0; i < part.n; i++) power *= 10;
-    bool one = m == 1;
-    if (power % m || (!one && power / m > 1000)) return EXPR_NOTHING;
-    Buf p = { 0 };
-    buf_str(&p, STR("-?[0-9]+(\\.0+"));
-    if (one) buf_printf(&p, "|\\.[0-9]{1,%zu}0*", part.n);
-    for (uint32_t v = (uint32_t)m; v < power && !one; v += (uint32_t)m) {
-        Decimal d = decimal_of(arena_printf(s->mem, "0.%0*u", (int)part.n, v));
-        buf_printf(&p, "|\\.%.*s0*", STR_FMT(d.part));
+    uint32_t power = 1, n = 0;
+    for (; n < k || power % m; n++) {
+        if (n == MAX_SUFFIX + 2) return EXPR_NOTHING;
+        power *= 10;
     }
-    buf_str(&p, STR(")?"));
+    bool all = m == 1; /* any digits, k of them behind the point */
+    if (!all && power / m > 1000) return EXPR_NOTHING;
+    Buf p = { 0 };
+    buf_printf(&p, all ? "-?([0-9]+(\\.[0-9]{1,%u}0*)?" : "-?(", k);
+    for (uint32_t v = 0; v < power && !all; v += m) {
+        Str digits = arena_printf(s->mem, "%0*u", (int)MAX(n, k + 1), v);
+        Str whole = str_cut(digits, 0, digits.n - k), part = str_cut(digits, digits.n - k, digits.n), front = whole;
+        while (part.n && part.p[part.n - 1] == '0') part.n--;
+        while (front.n > 1 && front.p[0] == '0') front = str_cut(front, 1, front.n);
+        Str end = part.n ? arena_printf(s->mem, "\\.%.*s0*", STR_FMT(part)) : STR("(\\.0+)?");
+        if (n > k)
+            buf_printf(&p, "%s([0-9]*%.*s|%.*s)%.*s", v ? "|" : "", STR_FMT(whole), STR_FMT(front), STR_FMT(end));
+        else
+            buf_printf(&p, "%s[0-9]+%.*s", v ? "|" : "", STR_FMT(end));
+    }
+    buf_char(&p, ')');
     Expr e = pattern(s, &p);
     buf_free(&p);
     return e;
@@ -233,8 +240,9 @@ static Expr multiples(Schema *s, json_t *j, Str at, Expr number)
     }
     if (d.part.n == 0 && d.whole.n <= 6)
         e = multiples_of_integer(s, (uint32_t)whole);
-    else if (d.part.n && whole == 0)
-        e = multiples_of_part(s, d.part);
+    else if (d.part.n && str_to_i64(arena_printf(s->mem, "%.*s%.*s", STR_FMT(d.whole), STR_FMT(d.part)), &whole) &&
+             whole <= 1000000 && d.part.n <= MAX_SUFFIX + 2)
+        e = multiples_of_part(s, (uint32_t)whole, (uint32_t)d.part.n);
     if (e == EXPR_NOTHING) {
         schema_refuse(s, at, "multipleOf", E_UNSUPPORTED, "this number is not supported");
         return EXPR_NOTHING;
