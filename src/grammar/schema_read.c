@@ -437,6 +437,7 @@ static const SchemaSet *read_dependencies(Schema *s, json_t *j, Str at, const Sc
     for (size_t i = 0; i < COUNT(keys); i++) {
         json_t *all = json_object_get(j, keys[i]);
         Str place = schema_term_child(s, at, keys[i]);
+        if (all && !json_is_object(all)) schema_refuse(s, at, keys[i], E_INVALID, "must be an object");
         json_object_foreach(all, key, v)
         {
             build_at(s->b, place);

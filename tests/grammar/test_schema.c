@@ -231,6 +231,7 @@ static const struct {
     { "{\"maxLength\":4000000}", "/maxLength", E_LIMIT },
     { "{\"required\":\"a\"}", "/required", E_INVALID },
     { "{\"anyOf\":[]}", "/anyOf", E_INVALID },
+    { "{\"dependencies\":[\"a\"]}", "/dependencies", E_INVALID },
     { "{\"type\":\"string\",\"enum\":[1]}", "", E_INVALID },
     { "false", "", E_INVALID },
     { "{\"$dynamicRef\":\"#x\"}", "/$dynamicRef", E_UNSUPPORTED },
