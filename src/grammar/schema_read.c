@@ -476,7 +476,7 @@ const SchemaSet *schema_read(Schema *s, const SchemaNode *n)
     }
     if (!build_spend(s->b, 5) || !check_keywords(s, j, at)) return NULL;
     json_t *ref = json_object_get(j, "$ref");
-    if (ref && s->legacy_refs && json_is_string(ref)) return read_ref(s, ref, at);
+    if (s->legacy_refs && json_is_string(ref)) return read_ref(s, ref, at);
     const SchemaSet *x = read_own(s, j, at);
     if (x && (v = json_object_get(j, "enum"))) x = schema_set_and(s, x, read_enum(s, v, at));
     if (x && (v = json_object_get(j, "const")))
