@@ -95,6 +95,13 @@ Str str_trim(Str s); /* ASCII white space off both ends */
 /* Whole string as a number; false on anything else (empty, spaces, trailing bytes, overflow). */
 bool str_to_i64(Str s, int64_t *out);
 bool str_to_f64(Str s, double *out);
+/* 0 to 15, in either case; -1: c is no hexadecimal digit. */
+static inline int hex_digit(int c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
 /* 64-bit hash of bytes (not cryptographic); seed with something secret for keys from outside. */
 uint64_t hash_bytes(const void *p, size_t n, uint64_t seed);
 static inline uint64_t hash_mix(uint64_t x) /* splitmix64's finaliser */

@@ -43,12 +43,9 @@ static bool hex4(Reader *r, uint32_t *out)
     *out = 0;
     if (r->s.n - r->at < 4) return false;
     for (int i = 0; i < 4; i++) {
-        char c = r->s.p[r->at++], low = (char)(c | 32);
-        uint32_t d = c >= '0' && c <= '9'       ? (uint32_t)(c - '0')
-                     : low >= 'a' && low <= 'f' ? (uint32_t)(low - 'a' + 10)
-                                                : 16;
-        if (d == 16) return false;
-        *out = *out * 16 + d;
+        int d = hex_digit(r->s.p[r->at++]);
+        if (d < 0) return false;
+        *out = *out * 16 + (uint32_t)d;
     }
     return true;
 }

@@ -108,13 +108,6 @@ static Status comment(Lexer *x)
     return OK;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* One escape of a string literal, as Python's unicode_escape reads it; s[*i] is behind the backslash. */
 static bool unescape(Str s, size_t *i, Buf *out)
 {

@@ -123,18 +123,11 @@ static uint32_t rule_named(Ebnf *e, Str name, uint32_t at)
 
 /* ---- characters ---- */
 
-static int hex_value(int c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static uint32_t take_hex(Reader *r, int n)
 {
     uint32_t v = 0;
     for (int i = 0; i < n; i++, r->at++) {
-        int d = hex_value(peek(r));
+        int d = hex_digit(peek(r));
         if (d < 0 || v > 0x10FFFF) {
             refuse(r, E_INVALID, "an escape without its hex digits, or past U+10FFFF");
             return 0;
@@ -148,7 +141,7 @@ static uint32_t take_u(Reader *r)
 {
     if (!take(r, "{")) return take_hex(r, 4);
     uint32_t v = 0;
-    for (int d; (d = hex_value(peek(r))) >= 0 && v <= 0x10FFFF; r->at++) v = v << 4 | (uint32_t)d;
+    for (int d; (d = hex_digit(peek(r))) >= 0 && v <= 0x10FFFF; r->at++) v = v << 4 | (uint32_t)d;
     if (!take(r, "}")) refuse(r, E_INVALID, "\\u{ without }");
     return v;
 }

@@ -108,19 +108,12 @@ static uint32_t take_char(Reader *r)
     return (uint32_t)c; /* the pattern is valid UTF-8 */
 }
 
-static int hex_value(int c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Exactly n hex digits; UINT32_MAX and no move otherwise. */
 static uint32_t take_hex(Reader *r, int n)
 {
     uint32_t v = 0;
     for (int i = 0; i < n; i++) {
-        int d = r->at + (size_t)i < r->s.n ? hex_value((uint8_t)r->s.p[r->at + (size_t)i]) : -1;
+        int d = r->at + (size_t)i < r->s.n ? hex_digit((uint8_t)r->s.p[r->at + (size_t)i]) : -1;
         if (d < 0) return UINT32_MAX;
         v = v << 4 | (uint32_t)d;
     }
@@ -314,7 +307,7 @@ static uint32_t take_u(Reader *r)
     if (take(r, "{")) {
         uint32_t v = 0;
         size_t digits = 0;
-        for (int d; more(r) && (d = hex_value(peek(r))) >= 0 && v <= 0x10FFFF; r->at++, digits++)
+        for (int d; more(r) && (d = hex_digit(peek(r))) >= 0 && v <= 0x10FFFF; r->at++, digits++)
             v = v << 4 | (uint32_t)d;
         if (!take(r, "}") || digits == 0 || v > 0x10FFFF) refuse(r, E_INVALID, "\\u{...} is no character");
         return v;

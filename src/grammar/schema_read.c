@@ -9,21 +9,14 @@ typedef const SchemaSet *(*Combine)(Schema *s, const SchemaSet *x, const SchemaS
 
 /* ---- references ---- */
 
-static int hex_value(int c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* One step of a pointer, decoded; *p moves behind it. */
 static Str take_step(Schema *s, Str ref, size_t *p)
 {
     Buf out = { 0 };
     for (; *p < ref.n && ref.p[*p] != '/'; ++*p) {
         char c = ref.p[*p];
-        if (c == '%' && *p + 2 < ref.n && hex_value(ref.p[*p + 1]) >= 0 && hex_value(ref.p[*p + 2]) >= 0) {
-            c = (char)(hex_value(ref.p[*p + 1]) * 16 + hex_value(ref.p[*p + 2]));
+        if (c == '%' && *p + 2 < ref.n && hex_digit(ref.p[*p + 1]) >= 0 && hex_digit(ref.p[*p + 2]) >= 0) {
+            c = (char)(hex_digit(ref.p[*p + 1]) * 16 + hex_digit(ref.p[*p + 2]));
             *p += 2;
         }
         if (c == '~' && *p + 1 < ref.n && (ref.p[*p + 1] == '0' || ref.p[*p + 1] == '1'))

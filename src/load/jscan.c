@@ -43,21 +43,13 @@ bool jscan_more(Jscan *j, char closing)
     return fresh || expect(j, ',', "a comma or the closing bracket was expected");
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 /* The four digits at s; -1: they are not. */
 static int32_t hex4(Str s)
 {
     int32_t v = 0;
     if (s.n < 4) return -1;
     for (int i = 0; i < 4; i++) {
-        int d = hex(s.p[i]);
+        int d = hex_digit(s.p[i]);
         if (d < 0) return -1;
         v = v * 16 + d;
     }

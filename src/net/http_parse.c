@@ -48,14 +48,6 @@ static bool same_word(Str a, const char *b)
     return true;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 static Str trim_blanks(Str s)
 {
     while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) s = str_cut(s, 1, s.n);

@@ -90,17 +90,8 @@ void vocab_alphabet_of(Str bytes, Buf *out)
 
 int vocab_hex_byte(const char *two)
 {
-    int value = 0;
-    for (int i = 0; i < 2; i++) {
-        char c = two[i], low = (char)(c | 32);
-        if (c >= '0' && c <= '9')
-            value = value * 16 + (c - '0');
-        else if (low >= 'a' && low <= 'f')
-            value = value * 16 + (low - 'a' + 10);
-        else
-            return -1;
-    }
-    return value;
+    int high = hex_digit(two[0]), low = high < 0 ? -1 : hex_digit(two[1]);
+    return low < 0 ? -1 : high * 16 + low;
 }
 
 int vocab_byte_piece(Str text)
