@@ -251,19 +251,6 @@ INLINE void tile_pairs(int n, const Tile *t)
 
 /* ---- all instances ---- */
 
-#define FEW_TOKENS(X, ...)                                                                                             \
-    X(1, __VA_ARGS__)                                                                                                  \
-    X(2, __VA_ARGS__)                                                                                                  \
-    X(3, __VA_ARGS__)                                                                                                  \
-    X(4, __VA_ARGS__)                                                                                                  \
-    X(5, __VA_ARGS__)                                                                                                  \
-    X(6, __VA_ARGS__)                                                                                                  \
-    X(7, __VA_ARGS__)                                                                                                  \
-    X(8, __VA_ARGS__)                                                                                                  \
-    X(9, __VA_ARGS__)                                                                                                  \
-    X(10, __VA_ARGS__)                                                                                                 \
-    X(11, __VA_ARGS__)                                                                                                 \
-    X(12, __VA_ARGS__)
 #define MANY_TOKENS(X, ...)                                                                                            \
     X(13, __VA_ARGS__)                                                                                                 \
     X(14, __VA_ARGS__)                                                                                                 \
@@ -301,7 +288,7 @@ INLINE void tile_pairs(int n, const Tile *t)
 /* clang-format off */
 #define INT8_FNS(...) MANY_TOKENS(INT8_FN, __VA_ARGS__)
 WHOLE_FORMATS(INT8_FNS)
-FEW_TOKENS(PAIRS_FN, BF16)
+TOKENS(PAIRS_FN, BF16)
 MANY_TOKENS(PAIRS_FN, BF16)
 MOST_TOKENS(PAIRS_FN, BF16)
 
@@ -311,6 +298,6 @@ const LinearKernels linear_amx = {
     .pair_act = ACT_BF16_ROWS,
     .leave = leave,
     .pack = { [ACT_BF16_ROWS] = pack_rows },
-    .tile = { [PANEL_BF16] = { FEW_TOKENS(ENTRY, BF16) MANY_TOKENS(ENTRY, BF16) MOST_TOKENS(ENTRY, BF16) }, WHOLE_FORMATS(INT8_ROW) }
+    .tile = { [PANEL_BF16] = { TOKENS(ENTRY, BF16) MANY_TOKENS(ENTRY, BF16) MOST_TOKENS(ENTRY, BF16) }, WHOLE_FORMATS(INT8_ROW) }
 };
 /* clang-format on */
