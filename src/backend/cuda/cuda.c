@@ -103,8 +103,7 @@ static Status start(Device *d, const DeviceOptions *o, Err *err)
         return fail(err, E_UNSUPPORTED, "%s has compute capability %d.%d: 8.0 or newer is needed", d->name, p.major,
                     p.minor);
     d->n_sm = p.multiProcessorCount;
-    /* Opt-in until the kernel has passed gpu_check in the form it has here. */
-    d->flows = p.major == 9 && getenv("RADISH_FLOW") != NULL;
+    d->flows = p.major == 9;
     if (cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking) != cudaSuccess)
         return fail(err, E_DEVICE, "%s: no stream: %s", d->name, cudaGetErrorString(cudaGetLastError()));
     TRY(cuda_alloc((void **)&d->arrived, sizeof(uint32_t) * ATTEND_MAX_CTA, "attention", err));
