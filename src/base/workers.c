@@ -18,8 +18,11 @@
  * waits looks whether the awaited thread runs at all (its own clock moves). If not, an owner pulls the helper: it may run on the
  * owner's core only, where the owner goes to sleep for the few microseconds that the helper needs to finish; then it is
  * sent to the other cores, and until it gets time there, regions run without it. A helper that waits for a stopped owner
- * gives it its own core and goes to the others itself. When the pool is idle, helpers may run anywhere again. The owner may
+ * gives it its own core and goes to the others itself. When the pool is idle, helpers may go home again. The owner may
  * always run anywhere but for that moment.
+ *
+ * Where memory is in several nodes, workers are dealt to the nodes by their cores, in order, and a helper's home is its node. A
+ * counter of pool_next_near has a part for each node.
  *
  * Threads: pool_run, pool_rest and pool_free belong to the owner; the rest is for any worker of a region. */
 #include "base/workers.h"
@@ -34,7 +37,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { CACHE_LINE = 64, LOOKS_PER_CLOCK = 64 };
+#include "base/nodes.h"
+
+enum { CACHE_LINE = 64, LOOKS_PER_CLOCK = 64, RUNS_LEFT = 3 /* runs a worker that what is left is cut into */ };
 static const uint64_t CLOSED = 1u << 31, INSIDE = CLOSED - 1;
 static const int64_t SPIN_IDLE_NS = 300 * 1000; /* between regions, before sleeping */
 static const int64_t SPIN_BUSY_NS = 20 * 1000;  /* inside a region, before yielding */
@@ -108,6 +113,7 @@ typedef struct {
     int index;
     atomic_bool pulled;   /* to the owner's core: it sleeps when it has done its part */
     atomic_bool kept_off; /* a core that it may use when the pool is idle */
+    cpu_set_t home;       /* cores that it may run on */
 } Helper;
 
 struct Pool {
@@ -121,14 +127,16 @@ struct Pool {
     pthread_t owner_thread; /* whose tid that is */
     alignas(CACHE_LINE) atomic_int n_arrived;
     alignas(CACHE_LINE) atomic_uint phase; /* barriers passed */
-    Counter counters[POOL_COUNTERS];
+    Counter counters[POOL_COUNTERS][NODES_MAX];
     alignas(CACHE_LINE) atomic_int n_asleep;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    int n;                /* workers, the owner counted */
-    cpu_set_t cores;      /* that this process may use */
-    bool can_pull;        /* this system lets us see and move threads, and there are cores to choose from */
-    atomic_ulong n_pulls; /* of helpers and owner */
+    int n; /* workers, the owner counted */
+    int n_nodes;
+    int first[NODES_MAX + 1]; /* worker of each node */
+    cpu_set_t cores;          /* that this process may use */
+    bool can_pull;            /* this system lets us see and move threads, and there are cores to choose from */
+    atomic_ulong n_pulls;     /* of helpers and owner */
     atomic_bool moving_owner;
     bool crowded;       /* more workers than cores: spinning would only keep the others from running */
     pthread_t *threads; /* [n - 1] */
@@ -282,7 +290,7 @@ static uint64_t next_region(Helper *h, unsigned seen)
             continue;
         }
         if (!rest && atomic_exchange_explicit(&h->kept_off, false, memory_order_relaxed))
-            sched_setaffinity(0, sizeof p->cores, &p->cores);
+            sched_setaffinity(0, sizeof h->home, &h->home);
         sleep_until_work(p, seen);
         w = (Wait){ 0 };
     }
@@ -306,6 +314,7 @@ static void *helper_main(void *arg)
     Helper *h = arg;
     Pool *p = h->pool;
     unsigned seen = 0;
+    if (p->n_nodes > 1) sched_setaffinity(0, sizeof h->home, &h->home);
     runner_init(&h->runner);
     for (uint64_t region; (region = next_region(h, seen));) {
         seen = region_number(region);
@@ -326,9 +335,28 @@ static void wake_all(Pool *p)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* Deals n workers to the nodes as the cores lie. */
+static void deal_workers(Pool *p, const Nodes *nodes, int n)
+{
+    int total = 0, before = 0;
+    for (int i = 0; i < nodes->n; i++) total += CPU_COUNT(&nodes->cores[i]);
+    p->n_nodes = nodes->n;
+    for (int i = 0; i < nodes->n; i++) {
+        before += CPU_COUNT(&nodes->cores[i]);
+        p->first[i + 1] = (int)((int64_t)n * before / total);
+        for (int w = MAX(1, p->first[i]); w < p->first[i + 1]; w++) p->helpers[w - 1].home = nodes->cores[i];
+    }
+}
+
 Pool *pool_new(int n_threads)
 {
+    return pool_new_at(n_threads, NODES_DIR);
+}
+
+Pool *pool_new_at(int n_threads, const char *nodes_dir)
+{
     CHECK(n_threads >= 1);
+    Nodes nodes;
     Arena *arena = arena_new(0);
     Pool *p = ARENA_NEW(arena, Pool, 1);
     p->arena = arena;
@@ -339,8 +367,14 @@ Pool *pool_new(int n_threads)
     pthread_cond_init(&p->wake, NULL);
     p->crowded = n_threads > workers_cores();
     p->can_pull = !p->crowded && sched_getaffinity(0, sizeof p->cores, &p->cores) == 0;
+    for (int i = 0; i < n_threads - 1; i++) p->helpers[i] = (Helper){ .pool = p, .index = i + 1, .home = p->cores };
+    p->n_nodes = 1;
+    p->first[1] = n_threads;
+    if (p->can_pull) {
+        nodes_find(nodes_dir, &p->cores, &nodes);
+        deal_workers(p, &nodes, n_threads);
+    }
     for (int i = 0; i < n_threads - 1; i++) {
-        p->helpers[i] = (Helper){ .pool = p, .index = i + 1 };
         if (!start(&p->threads[i], "radish-pool", helper_main, &p->helpers[i])) break; /* fewer workers, same results */
         p->n++;
     }
@@ -367,8 +401,11 @@ int pool_size(const Pool *p)
 static void open_region(Pool *p, void (*fn)(void *arg, int worker, int n_workers), void *arg)
 {
     for (int i = 0; i < POOL_COUNTERS; i++) {
-        atomic_int *next = &p->counters[i].next; /* a counter that nobody used costs one read of a line we have */
-        if (atomic_load_explicit(next, memory_order_relaxed)) atomic_store_explicit(next, 0, memory_order_relaxed);
+        for (int j = 0; j < p->n_nodes; j++) {
+            atomic_int *next =
+                &p->counters[i][j].next; /* a counter that nobody used costs one read of a line we have */
+            if (atomic_load_explicit(next, memory_order_relaxed)) atomic_store_explicit(next, 0, memory_order_relaxed);
+        }
     }
     if (p->n > 1) {
         p->fn = fn;
@@ -446,7 +483,7 @@ void pool_barrier(Pool *p)
 bool pool_next(Pool *p, int counter, int n, int chunk, int *begin, int *end)
 {
     DEBUG_CHECK(counter >= 0 && counter < POOL_COUNTERS && chunk > 0);
-    atomic_int *next = &p->counters[counter].next;
+    atomic_int *next = &p->counters[counter][0].next;
     if (atomic_load_explicit(next, memory_order_relaxed) >= n) return false; /* keeps the sum from ever overflowing */
     int at = atomic_fetch_add_explicit(next, chunk, memory_order_relaxed);
     if (at >= n) return false;
@@ -455,9 +492,42 @@ bool pool_next(Pool *p, int counter, int n, int chunk, int *begin, int *end)
     return true;
 }
 
+/* A run of what is left of node's items, [n * first[node] / workers, n * first[node + 1] / workers). */
+static bool next_of_node(Pool *p, int counter, int node, int n, int *begin, int *end)
+{
+    atomic_int *next = &p->counters[counter][node].next;
+    int from = (int)((int64_t)n * p->first[node] / p->first[p->n_nodes]);
+    int size = (int)((int64_t)n * p->first[node + 1] / p->first[p->n_nodes]) - from;
+    int at = atomic_load_explicit(next, memory_order_relaxed), workers = p->first[node + 1] - p->first[node];
+    if (at >= size) return false;
+    int run = MAX(1, (size - at) / (RUNS_LEFT * workers));
+    at = atomic_fetch_add_explicit(next, run, memory_order_relaxed);
+    if (at >= size) return false;
+    *begin = from + at;
+    *end = from + MIN(at + run, size);
+    return true;
+}
+
+bool pool_next_near(Pool *p, int counter, int worker, int n, int *begin, int *end)
+{
+    DEBUG_CHECK(counter >= 0 && counter < POOL_COUNTERS && worker < p->n);
+    int node = pool_node(p, worker);
+    for (int i = 0; i < p->n_nodes; i++) {
+        if (next_of_node(p, counter, (node + i) % p->n_nodes, n, begin, end)) return true;
+    }
+    return false;
+}
+
+int pool_node(const Pool *p, int worker)
+{
+    int node = 0;
+    while (node < p->n_nodes - 1 && worker >= p->first[node + 1]) node++;
+    return node;
+}
+
 void pool_next_reset(Pool *p, int counter)
 {
-    atomic_store_explicit(&p->counters[counter].next, 0, memory_order_relaxed);
+    for (int i = 0; i < p->n_nodes; i++) atomic_store_explicit(&p->counters[counter][i].next, 0, memory_order_relaxed);
 }
 
 void pool_rest(Pool *p)

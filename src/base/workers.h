@@ -12,7 +12,8 @@
 
 typedef struct Pool Pool;
 
-Pool *pool_new(int n_threads); /* >= 1, the owner counted; 1 makes no thread */
+Pool *pool_new(int n_threads);                           /* >= 1, the owner counted; 1 makes no thread */
+Pool *pool_new_at(int n_threads, const char *nodes_dir); /* where the system describes its memory nodes; for tests */
 void pool_free(Pool *p);
 int pool_size(const Pool *p);
 /* Calls fn(arg, worker, n_workers) once on every worker, returns when all have. Owner thread only. */
@@ -28,6 +29,10 @@ void pool_barrier(Pool *p);
  * from one worker between two pool_barriers before reusing a counter (there are POOL_COUNTERS). */
 enum { POOL_COUNTERS = 8 };
 bool pool_next(Pool *p, int counter, int n, int chunk, int *begin, int *end);
+/* The same in runs that shrink as the end comes nearer, for items that are the same n in region after region: a worker gets
+ * those of its memory node first, so that what it writes first (and the system therefore keeps near it) it reads later. */
+bool pool_next_near(Pool *p, int counter, int worker, int n, int *begin, int *end);
+int pool_node(const Pool *p, int worker); /* 0 where there is but one */
 void pool_next_reset(Pool *p, int counter);
 /* Lets the threads sleep at once: the engine is going idle. */
 void pool_rest(Pool *p);

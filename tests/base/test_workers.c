@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/nodes.h"
 #include "base/workers.h"
 
 #include <cmocka.h>
@@ -14,7 +15,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 /* clang-format on */
 
 enum { MAX_WORKERS = 8, N_ITEMS = 10007 };
@@ -124,6 +128,144 @@ static void chunks_cover_once(void **state)
         assert_false(pool_next(c.pool, 0, 0, 5, &begin, &end));
         pool_free(c.pool);
     }
+}
+
+/* ---- memory nodes ---- */
+
+enum { NODE_TEXT = 64 };
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* A folder as the system has it: nodes[i] is what node i * 2 says, NULL: there is none. */
+static char *node_dir(char *dir, size_t size, const char *const *nodes, int n)
+{
+    char path[256];
+    const char *tmp = getenv("TMPDIR");
+    snprintf(dir, size, "%s/radish-nodes-XXXXXX", tmp ? tmp : "/tmp");
+    assert_non_null(mkdtemp(dir));
+    for (int i = 0; i < n; i++) {
+        if (!nodes[i]) continue;
+        snprintf(path, sizeof path, "%s/node%d", dir, 2 * i);
+        assert_int_equal(mkdir(path, 0700), 0);
+        snprintf(path, sizeof path, "%s/node%d/cpulist", dir, 2 * i);
+        write_text(path, nodes[i]);
+    }
+    return dir;
+}
+
+static void drop_node_dir(const char *dir, int n)
+{
+    char path[256];
+    for (int i = 0; i < n; i++) {
+        snprintf(path, sizeof path, "%s/node%d/cpulist", dir, 2 * i);
+        unlink(path);
+        snprintf(path, sizeof path, "%s/node%d", dir, 2 * i);
+        rmdir(path);
+    }
+    rmdir(dir);
+}
+
+static void nodes_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *nodes[3];
+        int n, cores[3]; /* what comes out for cores 0-7 but 5 */
+    } cases[] = {
+        { { "0-3\n", "4-7\n" }, 2, { 4, 3 } },
+        { { "0,2,4-4,6\n", NULL, "1,3,5,7" }, 2, { 4, 3 } },
+        { { "0-7\n", "\n" }, 1, { 7 } },
+        { { "5\n", "0-4,6-7\n" }, 1, { 7 } },
+        { { NULL }, 1, { 7 } },
+        { { "0-3", "3-7" }, 1, { 7 } }, /* a core twice */
+        { { "0-3", "6-7" }, 1, { 7 } },
+        { { "0-x", "4-7" }, 1, { 7 } },
+        { { "3-0,1-2", "4-7" }, 1, { 7 } },
+        { { "0-99999999999999999999", "4-7" }, 1, { 7 } },
+        { { "0-3,,", "4-7,8-11" }, 1, { 7 } },
+    };
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    for (size_t i = 0; i < 8; i++)
+        if (i != 5) CPU_SET(i, &allowed);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char dir[NODE_TEXT];
+        Nodes nodes;
+        nodes_find(node_dir(dir, sizeof dir, cases[i].nodes, 3), &allowed, &nodes);
+        drop_node_dir(dir, 3);
+        assert_int_equal(nodes.n, cases[i].n);
+        for (int j = 0; j < nodes.n; j++) assert_int_equal(CPU_COUNT(&nodes.cores[j]), cases[i].cores[j]);
+    }
+}
+
+typedef struct {
+    Pool *pool;
+    int n;
+    uint8_t hits[N_ITEMS];
+    int errors;
+} Near;
+
+static void take_near(void *arg, int worker, int n_workers)
+{
+    (void)n_workers;
+    Near *c = arg;
+    int begin, end;
+    while (pool_next_near(c->pool, 2, worker, c->n, &begin, &end)) {
+        for (int i = begin; i < end; i++) c->hits[i]++;
+    }
+}
+
+/* Asks for the last worker: its node's items, the later ones, come first and in order, then the others. */
+static void take_as_last(void *arg, int worker, int n_workers)
+{
+    Near *c = arg;
+    int border = c->n * (n_workers - 1) / n_workers, at = border, begin, end;
+    if (worker) return;
+    while (pool_next_near(c->pool, 2, n_workers - 1, c->n, &begin, &end)) {
+        if (begin != at || end <= begin || (begin < border && end > border)) c->errors++;
+        at = end == c->n ? 0 : end;
+    }
+    if (at != border) c->errors++;
+}
+
+/* Two nodes of one core each. */
+static void near_items_cover_once(void **state)
+{
+    (void)state;
+    static const int counts[] = { 0, 1, 2, 3, 5, 97, N_ITEMS };
+    char dir[NODE_TEXT], text[2][NODE_TEXT];
+    cpu_set_t all, two;
+    if (workers_cores() < 2) skip();
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    CPU_ZERO(&two);
+    for (size_t c = 0; CPU_COUNT(&two) < 2; c++) {
+        if (!CPU_ISSET(c, &all)) continue;
+        snprintf(text[CPU_COUNT(&two)], NODE_TEXT, "%zu\n", c);
+        CPU_SET(c, &two);
+    }
+    assert_int_equal(sched_setaffinity(0, sizeof two, &two), 0);
+    node_dir(dir, sizeof dir, (const char *const[]){ text[0], text[1] }, 2);
+    for (int threads = 1; threads <= 2; threads++) {
+        Near c = { .pool = pool_new_at(threads, dir) };
+        assert_int_equal(pool_node(c.pool, threads - 1), 1);
+        for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+            c.n = counts[i];
+            memset(c.hits, 0, sizeof c.hits);
+            pool_share(c.pool, take_near, &c);
+            for (int j = 0; j < c.n; j++) assert_int_equal(c.hits[j], 1);
+            if (c.n > 1) pool_run(c.pool, take_as_last, &c);
+            assert_int_equal(c.errors, 0);
+        }
+        pool_free(c.pool);
+    }
+    drop_node_dir(dir, 2);
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
 }
 
 static void share_chunks(void *arg, int worker, int n_workers)
@@ -370,6 +512,8 @@ int main(void)
         cmocka_unit_test(barrier_orders_writes),
         cmocka_unit_test(chunks_cover_once),
         cmocka_unit_test(shared_regions_cover_once),
+        cmocka_unit_test(nodes_are_read),
+        cmocka_unit_test(near_items_cover_once),
         cmocka_unit_test(region_allocates_nothing),
         cmocka_unit_test(idle_pool_sleeps),
         cmocka_unit_test(stopped_helpers_are_pulled),

@@ -359,55 +359,6 @@ static size_t row_bytes(DType t, int cols)
     return n;
 }
 
-typedef struct {
-    const WeightBand *from;
-    Band *to;
-    Pool *pool; /* NULL: one worker */
-    bool plain;
-} Packing;
-
-/* Item i: 16 or 32 rows. buf: [rows][row_bytes] for dummies. */
-static void pack_item(const Packing *p, int item, float *tmp, uint8_t *buf)
-{
-    const WeightBand *b = p->from;
-    size_t bytes = row_bytes(b->dtype, b->cols);
-    int per_item = p->plain ? PANEL_ROWS_BLOCK : panel_info(p->to->kind)->rows;
-    const void *rows[PANEL_ROWS_MAX] = { 0 };
-    for (int i = 0; i < per_item && item * per_item + i < b->rows; i++) {
-        int row = file_row(b->rows, b->rope_heads, item * per_item + i);
-        rows[i] = b->data ? (const uint8_t *)b->data + (size_t)row * bytes : buf + (size_t)i * bytes;
-        if (!b->data) dummy_row(b, row, tmp, buf + (size_t)i * bytes);
-        if (p->plain) memcpy(p->to->data + (size_t)(item * per_item + i) * bytes, rows[i], bytes);
-    }
-    if (!p->plain)
-        panel_pack(p->to->kind, b->dtype, rows, b->cols, tmp, p->to->data + (size_t)item * p->to->item_bytes);
-}
-
-static void pack_worker(void *arg, int worker, int n_workers)
-{
-    (void)worker;
-    Packing *p = arg;
-    float *tmp = mem_alloc_array((size_t)p->from->cols, sizeof *tmp);
-    uint8_t *buf = p->from->data ? NULL : mem_alloc_array(PANEL_ROWS_MAX, row_bytes(p->from->dtype, p->from->cols));
-    int n = p->to->n_items, begin = 0, end = n, chunk = MAX(1, n / (8 * n_workers));
-    while (p->pool ? pool_next(p->pool, COUNTER_ITEMS, n, chunk, &begin, &end) : begin < n) {
-        for (int i = begin; i < end; i++) pack_item(p, i, tmp, buf);
-        if (!p->pool) break;
-    }
-    mem_free(buf);
-    mem_free(tmp);
-}
-
-static void pack_band(Linear *l, const WeightBand *from, Band *to)
-{
-    Packing p = { from, to, l->pool, l->plain };
-    if (!l->pool) {
-        pack_worker(&p, 0, 1);
-        return;
-    }
-    pool_share(l->pool, pack_worker, &p);
-}
-
 /* How a panel wants its activations. */
 static int find_form(const Linear *l, Weight *w, PanelKind k)
 {
@@ -451,11 +402,65 @@ static size_t shape_band(const Linear *l, Weight *w, const WeightBand *from)
     return w->plain ? row * (size_t)from->rows : to->item_bytes * (size_t)to->n_items;
 }
 
-static void add_band(Linear *l, Weight *w, const WeightBand *from)
+/* The band of item i, which becomes an index into it. */
+static const Band *band_of(const Weight *w, int *i)
 {
-    Band *to = &w->bands[w->n_bands];
-    to->data = take(l, shape_band(l, w, from));
-    pack_band(l, from, to);
+    const Band *b = w->bands;
+    *i %= w->n_items;
+    while (*i >= b->item0 + b->n_items) b++;
+    *i -= b->item0;
+    return b;
+}
+
+typedef struct {
+    const Weight *w;
+    const WeightBand *from; /* [w->n_bands] */
+    Pool *pool;             /* NULL: one worker */
+} Packing;
+
+/* An item: 16 or 32 rows. buf: [rows][row_bytes] for dummies. */
+static void pack_item(const Packing *p, int item, float *tmp, uint8_t *buf)
+{
+    const Band *to = band_of(p->w, &item);
+    const WeightBand *b = &p->from[to - p->w->bands];
+    size_t bytes = row_bytes(b->dtype, b->cols);
+    int per_item = p->w->plain ? PANEL_ROWS_BLOCK : panel_info(to->kind)->rows;
+    const void *rows[PANEL_ROWS_MAX] = { 0 };
+    for (int i = 0; i < per_item && item * per_item + i < b->rows; i++) {
+        int row = file_row(b->rows, b->rope_heads, item * per_item + i);
+        rows[i] = b->data ? (const uint8_t *)b->data + (size_t)row * bytes : buf + (size_t)i * bytes;
+        if (!b->data) dummy_row(b, row, tmp, buf + (size_t)i * bytes);
+        if (p->w->plain) memcpy(to->data + (size_t)(item * per_item + i) * bytes, rows[i], bytes);
+    }
+    if (!p->w->plain) panel_pack(to->kind, b->dtype, rows, b->cols, tmp, to->data + (size_t)item * to->item_bytes);
+}
+
+static void pack_worker(void *arg, int worker, int n_workers)
+{
+    (void)n_workers;
+    const Packing *p = arg;
+    size_t bytes = 0;
+    for (int i = 0; i < p->w->n_bands; i++)
+        if (!p->from[i].data) bytes = MAX(bytes, row_bytes(p->from[i].dtype, p->from[i].cols));
+    float *tmp = mem_alloc_array((size_t)p->w->cols, sizeof *tmp);
+    uint8_t *buf = bytes ? mem_alloc_array(PANEL_ROWS_MAX, bytes) : NULL;
+    int n = p->w->n_items, begin = 0, end = n;
+    while (p->pool ? pool_next_near(p->pool, COUNTER_ITEMS, worker, n, &begin, &end) : begin < n) {
+        for (int i = begin; i < end; i++) pack_item(p, i, tmp, buf);
+        if (!p->pool) break;
+    }
+    mem_free(buf);
+    mem_free(tmp);
+}
+
+/* Writes all panels, each by a worker of the node whose workers will read it. */
+static void pack_bands(Linear *l, const Weight *w, const WeightBand *from)
+{
+    Packing p = { w, from, l->pool };
+    if (l->pool)
+        pool_share(l->pool, pack_worker, &p);
+    else
+        pack_worker(&p, 0, 1);
 }
 
 static Status make_vector(Linear *l, Weight *w, const WeightBand *bands, int n_bands, Err *err)
@@ -500,7 +505,11 @@ Status linear_weight(Linear *l, WeightUse use, const WeightBand *bands, int n_ba
     w->tile_max = TILE_MAX;
     w->bands = ARENA_NEW(l->arena, Band, (size_t)n_bands);
     w->forms = ARENA_NEW(l->arena, ActForm, (size_t)n_bands);
-    for (int i = 0; i < n_bands; i++) add_band(l, w, &bands[i]);
+    for (int i = 0; i < n_bands; i++) {
+        size_t bytes = shape_band(l, w, &bands[i]);
+        w->bands[i].data = take(l, bytes);
+    }
+    pack_bands(l, w, bands);
     reserve(l, w);
     return OK;
 }
@@ -646,20 +655,10 @@ static void panel_item(const Product *p, const Band *b, int panel, int block, fl
     }
 }
 
-/* The band of item i, which becomes an index into it. */
-static const Band *band_of(const Product *p, int *i)
-{
-    const Band *b = p->w->bands;
-    *i %= p->w->n_items;
-    while (*i >= b->item0 + b->n_items) b++;
-    *i -= b->item0;
-    return b;
-}
-
 static void run_item(const Product *p, int i, float *carry)
 {
     int block = i / p->w->n_items;
-    const Band *b = band_of(p, &i);
+    const Band *b = band_of(p->w, &i);
     if (p->w->plain)
         plain_item(p, b, i, carry);
     else
@@ -669,21 +668,18 @@ static void run_item(const Product *p, int i, float *carry)
 /* Asks for the first bytes of an item that comes next and does not lie next. */
 static void fetch_item(const Product *p, int i)
 {
-    const Band *b = band_of(p, &i);
+    const Band *b = band_of(p->w, &i);
     const uint8_t *w = b->data + (size_t)i * b->item_bytes;
     for (size_t at = 0; at < MIN(b->item_bytes, (size_t)FETCH_AHEAD); at += 64) __builtin_prefetch(w + at);
 }
 
-/* Hands out [0, n), in runs that shrink as the end comes nearer. */
-static bool next_run(const Product *p, int n, int *begin, int *end)
+/* Hands out [0, n), in shrinking runs. */
+static bool next_run(const Product *p, int worker, int n, int *begin, int *end)
 {
-    if (!p->l->pool) {
-        *begin = *end;
-        *end = n;
-        return *begin < n;
-    }
-    int run = MAX(1, (n - *end) / (3 * p->l->n_workers));
-    return pool_next(p->l->pool, COUNTER_ITEMS, n, run, begin, end);
+    if (p->l->pool) return pool_next_near(p->l->pool, COUNTER_ITEMS, worker, n, begin, end);
+    *begin = *end;
+    *end = n;
+    return *begin < n;
 }
 
 static void tile_worker(void *arg, int worker, int n_workers)
@@ -700,11 +696,11 @@ static void product_worker(void *arg, int worker, int n_workers)
     Product *p = arg;
     int begin = 0, end = 0, n = p->n_blocks * p->w->n_items;
     float *carry = p->l->carry + (size_t)worker * p->l->carry_floats;
-    bool more = next_run(p, n, &begin, &end);
+    bool more = next_run(p, worker, n, &begin, &end);
     while (more) {
         for (int i = begin; i < end - 1; i++) run_item(p, i, carry);
         int last = end - 1;
-        more = next_run(p, n, &begin, &end);
+        more = next_run(p, worker, n, &begin, &end);
         if (more) fetch_item(p, begin);
         run_item(p, last, carry);
     }
