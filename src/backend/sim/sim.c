@@ -12,6 +12,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { PAGE_TOKENS = 16, TRIES_MAX = 4096 }; /* PAGE_TOKENS: KV_PAGE_TOKENS of kv.h, which this layer may not see */
 enum { TERMS_MAX = 64, LOOKS_MAX = 8 };
@@ -173,6 +174,8 @@ static Status sim_open(const DeviceOptions *o, Device **out, Err *err)
     (void)err;
     Device *d = mem_alloc(sizeof *d);
     d->config = sim_config_default();
+    const char *share = getenv("RADISH_SIM_FAULT");
+    if (share) d->config.fault_rate = strtof(share, NULL);
     if (o && o->memory_limit) d->config.memory = o->memory_limit;
     d->arena = arena_new(0);
     *out = d;

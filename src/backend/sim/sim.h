@@ -17,7 +17,9 @@ typedef struct {
     int64_t op_ns, pass_ns;  /* to start an operation, and a pass */
     size_t memory;           /* bytes that info claims */
     bool check_all;          /* attention checks every position of every sequence, not only pages just filled */
-    float fault_rate;        /* share of passes that end in a fault, by seed; after the first one all do */
+    /* share of passes that end in a fault, by seed; after the first one all do. 0, or what RADISH_SIM_FAULT says: so that a whole
+     * server can be seen to fail */
+    float fault_rate;
     float repeat; /* share of tokens that follow from the one before alone, so that the text repeats itself */
     uint64_t seed;
 } SimConfig;
