@@ -52,6 +52,7 @@ typedef struct {
     float dummy_std;     /* default: uniform in +-1e-3 */
     bool skip_tokenizer; /* ids in, ids out; no text functions */
     int context_length;  /* default: the model's own */
+    int context_least;   /* so many tokens fit, even if the model was made for fewer; for benchmarks (default: 0) */
     int max_running;     /* requests in a batch; default by device */
     int max_queued;
     int max_total_tokens; /* KV tokens; default by memory */

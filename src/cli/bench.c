@@ -44,6 +44,14 @@ static void print_model(Radish *r)
            i.max_total_tokens, (double)i.act_bytes / 1e6, i.max_running, i.max_batch_tokens);
 }
 
+/* Speed does not depend on what a model was made for: a length that is asked for by name is measured, and with weights that mean
+ * nothing the lengths of --prefill and --input-len are. */
+static int context_least(const Options *o, const char *kind)
+{
+    if (o->radish.context_length > 0) return o->radish.context_length;
+    return o->radish.dummy_weights && strcmp(kind, "latency") == 0 ? bench_latency_tokens(o) : 0;
+}
+
 int cli_bench(int argc, char **argv)
 {
     static const char *const kinds[] = { "offline", "latency", "online", "device", "tokenize",
@@ -66,6 +74,7 @@ int cli_bench(int argc, char **argv)
     o.n_args = 0;
     if (o.log_level && strcmp(o.log_level, "debug") == 0) log_set_level(LOG_DEBUG);
     BenchLimit limit = { 0 };
+    o.radish.context_least = context_least(&o, kind);
     if (!answer) bench_limit_measure(&o, &limit);
     Radish *r = ask_open(&o);
     if (!r) return 1;

@@ -9,6 +9,7 @@ typedef struct BenchLimit BenchLimit;
 
 int bench_offline(Radish *r, const Options *o, const BenchLimit *limit); /* exit codes */
 int bench_latency(Radish *r, const Options *o, const BenchLimit *limit);
+int bench_latency_tokens(const Options *o); /* of the longest sequence that bench_latency will ask for */
 int bench_answer(Radish *r, Options *o);
 int bench_tokenize(const Options *o);
 int bench_device(const Options *o);

@@ -9,7 +9,7 @@
 #include "base/mailbox.h"
 #include "cli/bench.h"
 
-enum { LIST_MAX = 32, BATCH_MAX = 4096, RUNS_MAX = 64 };
+enum { LIST_MAX = 32, BATCH_MAX = 4096, RUNS_MAX = 64, INPUT_LEN = 128, OUTPUT_LEN = 32 };
 enum { SLOWEST_ROWS = 256 }; /* of prompts in a pass beside full decoding */
 
 typedef struct {
@@ -170,11 +170,34 @@ static bool prefill_row(Bench *b, int n_in, int runs, Buf *json)
     return true;
 }
 
+static int input_len(const Options *o)
+{
+    return o->input_len > 0 ? o->input_len : INPUT_LEN;
+}
+
+static int output_len(const Options *o)
+{
+    return o->output_len > 0 ? o->output_len : OUTPUT_LEN;
+}
+
+static int read_prefills(const Options *o, int out[LIST_MAX])
+{
+    return options_int_list(o->prefill ? o->prefill : "512", out, LIST_MAX);
+}
+
+int bench_latency_tokens(const Options *o)
+{
+    int prefills[LIST_MAX], n = read_prefills(o, prefills);
+    int64_t most = (int64_t)input_len(o) + output_len(o) + 1;
+    for (int i = 0; i < n; i++) most = MAX(most, (int64_t)prefills[i] + 1);
+    return (int)MIN(most, (int64_t)INT32_MAX);
+}
+
 int bench_latency(Radish *r, const Options *o, const BenchLimit *limit)
 {
     int batches[LIST_MAX], prefills[LIST_MAX], runs = o->runs > 0 ? MIN(o->runs, RUNS_MAX) : 3;
     int n_batches = options_int_list(o->batch ? o->batch : "1,16,64", batches, LIST_MAX);
-    int n_prefills = options_int_list(o->prefill ? o->prefill : "512", prefills, LIST_MAX);
+    int n_prefills = read_prefills(o, prefills);
     if (!n_batches || !n_prefills) {
         fprintf(stderr, "radish: --batch and --prefill need lists of numbers like 1,16,64\n");
         return 1;
@@ -191,8 +214,7 @@ int bench_latency(Radish *r, const Options *o, const BenchLimit *limit)
             fprintf(stderr, "radish: batch %d is over --max-running-requests %d\n", batches[i], b->info.max_running);
             good = false;
         } else {
-            good = decode_row(b, batches[i], o->input_len > 0 ? o->input_len : 128,
-                              o->output_len > 0 ? o->output_len : 32, runs, &json);
+            good = decode_row(b, batches[i], input_len(o), output_len(o), runs, &json);
         }
     }
     for (int i = 0; i < n_prefills && good; i++) good = prefill_row(b, prefills[i], runs, &json);

@@ -19,6 +19,7 @@ typedef struct {
     int max_batch_tokens; /* rows of a pass at most */
     int max_seqs;         /* sequences of a pass, and rows of logits, at most */
     int context_length;   /* 0: the model's own */
+    int context_least;    /* > 0: so many tokens fit, even if the model was made for fewer: for measuring */
     int n_pages;          /* KV pages; 0: from memory_budget */
     size_t memory_budget; /* bytes for weights + KV + activations; 0: n_pages rules */
     DType kv_dtype;       /* DT_NONE: the backend's choice */

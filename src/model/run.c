@@ -33,9 +33,11 @@ static Status describe(Model *m, Checkpoint *c, const ModelOptions *o, Err *err)
     TRY(config_read(c, &m->arch, &m->config, err));
     const ModelConfig *g = &m->config;
     int most = rope_context_max(g);
-    if (o->context_length < 0 || o->context_length > most)
+    if (o->context_length < 0 || o->context_length > MAX(most, o->context_least))
         return fail(err, E_LIMIT, "a context length of %d is over the model's own %d", o->context_length, most);
-    m->rope_context = o->context_length ? o->context_length : g->n_ctx;
+    if (o->context_least > MODEL_CTX_MAX)
+        return fail(err, E_LIMIT, "a context length of %d is over %d", o->context_least, MODEL_CTX_MAX);
+    m->rope_context = MAX(o->context_length ? o->context_length : g->n_ctx, o->context_least);
     m->ops = o->ops;
     m->device = o->device;
     m->max_rows = o->max_batch_tokens;

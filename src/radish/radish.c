@@ -138,6 +138,7 @@ static Status plan_memory(Radish *r, const RadishOptions *o, ModelOptions *m, Mo
     *m = (ModelOptions){ .ops = r->ops,
                          .device = r->device,
                          .context_length = o->context_length,
+                         .context_least = o->context_least,
                          .dummy_std = o->dummy_std,
                          .profile = o->profile,
                          .dummy_seed = 1234 };

@@ -239,7 +239,16 @@ static void test_budget(void **state)
     o.context_length = 129;
     assert_int_equal(model_plan(c, &o, &info, &err), E_LIMIT);
     assert_non_null(strstr(err.text, "over the model's own 128"));
+    o.context_least = 129;
+    assert_int_equal(model_plan(c, &o, &info, &err), OK);
+    assert_int_equal(info.context_length, 129);
     o.context_length = 0;
+    o.context_least = 1000;
+    assert_int_equal(model_plan(c, &o, &info, &err), OK);
+    assert_int_equal(info.context_length, 1000);
+    o.context_least = INT32_MAX;
+    assert_int_equal(model_plan(c, &o, &info, &err), E_LIMIT);
+    o.context_least = 0;
     o.max_seqs = 0;
     assert_int_equal(model_plan(c, &o, &info, &err), E_INVALID);
     load_close(c);
