@@ -146,6 +146,11 @@ LexId lexer_start(Lexer *l, const Expr *lexemes, size_t n)
     return intern(l, l->tmp, n, 0, true);
 }
 
+LexId lexer_alone(Lexer *l, LexPart p)
+{
+    return intern(l, &p, 1, 0, false);
+}
+
 static void remember(Lexer *l, LexId s, uint8_t byte, LexId to)
 {
     LexState *st = &l->state[s];

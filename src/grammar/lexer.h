@@ -54,6 +54,8 @@ void lexer_done(Lexer *l);
 size_t lexer_memory(const Lexer *l);
 /* The start state of these lexemes (sorted, distinct). */
 LexId lexer_start(Lexer *l, const Expr *lexemes, size_t n);
+/* The state with this one part, in the midst of its lexeme. */
+LexId lexer_alone(Lexer *l, LexPart p);
 LexId lexer_make_step(Lexer *l, LexId s, uint8_t byte);
 /* The members of an accept set. */
 const Expr *lexer_accepted(const Lexer *l, uint32_t accept, size_t *n);

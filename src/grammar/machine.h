@@ -59,6 +59,8 @@ typedef struct {
     size_t cap_stack;
     uint32_t *level; /* where the places of a depth end in stack */
     LexId *at;       /* by depth */
+    LexId *of;       /* near.c: the other state */
+    ByteSet *apart;  /* near.c: bytes after which the two may differ */
 } Masks;
 
 struct Grammar {

@@ -57,6 +57,7 @@ GrammarVocab *grammar_vocab_new(const GrammarVocabSpec *spec)
     size_t n = text_entries(v, e);
     trie_build(&v->trie, e, n);
     mem_free(e);
+    counts_init(v);
     v->seed = hash_mix((uint64_t)clock_ns() ^ (uintptr_t)v ^ (uint64_t)clock_wall_s() << 32);
     atomic_init(&v->refs, 1);
     pthread_mutex_init(&v->lock, NULL);
@@ -72,13 +73,14 @@ GrammarVocab *grammar_vocab_ref(GrammarVocab *v)
 void grammar_vocab_drop(GrammarVocab *v)
 {
     if (!v || atomic_fetch_sub(&v->refs, 1) != 1) return;
-    mask_bases_free(v);
+    base_free_all(v);
     trie_done(&v->trie);
     pthread_mutex_destroy(&v->lock);
     mem_free(v->blob);
     mem_free(v->offset);
     mem_free(v->special);
     mem_free(v->ends);
+    counts_done(&v->counts);
     mem_free(v);
 }
 
@@ -102,7 +104,7 @@ size_t grammar_vocab_memory(const GrammarVocab *v)
 {
     const Trie *t = &v->trie;
     size_t nodes = (size_t)t->n_nodes * (sizeof *t->node + sizeof *t->below);
-    return nodes + (size_t)v->n_tokens * 9 + v->offset[v->n_tokens] + v->base_bytes + sizeof *v;
+    return nodes + counts_memory(v) + (size_t)v->n_tokens * 9 + v->offset[v->n_tokens] + v->base_bytes + sizeof *v;
 }
 
 const int32_t *grammar_vocab_ends(const GrammarVocab *v, size_t *n)

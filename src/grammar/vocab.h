@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "grammar/counts.h"
 #include "grammar/grammar.h"
 #include "grammar/groups.h"
 
@@ -51,6 +52,7 @@ typedef struct Base Base;
 
 struct GrammarVocab {
     Trie trie;
+    Counts counts;
     char *blob;
     uint32_t *offset; /* [n_tokens + 1] into blob */
     uint8_t *special; /* [n_tokens] 1: special or not to be used */
@@ -71,7 +73,7 @@ static inline bool grammar_vocab_is_end(const GrammarVocab *v, int32_t id)
         if (v->ends[i] == id) return true;
     return false;
 }
-/* bases are freed by mask.c's function */
-void mask_bases_free(GrammarVocab *v);
+/* bases are freed by base.c's function */
+void base_free_all(GrammarVocab *v);
 
 #endif

@@ -1,7 +1,6 @@
 /* test_match.c - masks against the definition: a token is allowed if its bytes, one by one, are. Rollback, clones, limits. */
 #include "grammar/build.h"
-#include "test.h"
-#include "vocab_of.h"
+#include "mask_check.h"
 
 static const char *const alphabet[] = { "a", "b", "c", "0", "1", "2",        "\"", "\\", "{", "}",
                                         "[", "]", ":", ",", " ", "\xc3\xa9", "u",  "n",  ".", "-" };
@@ -15,69 +14,6 @@ static Grammar *regex(GrammarVocab *v, const char *pattern, const GrammarLimits 
     if (got != want) print_message("%.60s: %d, %s\n", pattern, got, err.err.text);
     assert_int_equal(got, want);
     return g;
-}
-
-static bool bit(const uint32_t *w, int32_t id)
-{
-    return w[id >> 5] >> (id & 31) & 1;
-}
-
-/* A byte that no text here may hold is allowed only where rules take tokens by their ids. */
-static bool ids_allowed(GrammarMatcher *m)
-{
-    return grammar_accepts(m, (int32_t[]){ 0xff }, 1) == 1;
-}
-
-/* The mask of a state is what its definition says, for every token. */
-static void check_mask(GrammarMatcher *m, const Tokens *t)
-{
-    bool by_id = ids_allowed(m);
-    uint32_t words[160];
-    assert_true(grammar_mask(m, words, COUNT(words)));
-    for (int32_t id = 0; id < t->n; id++) {
-        bool want;
-        if (id == t->end)
-            want = grammar_can_end(m);
-        else if (id == t->special)
-            want = grammar_accepts(m, &id, 1) == 1;
-        else {
-            GrammarMatcher *c = grammar_matcher_clone(m);
-            want = true;
-            for (size_t i = 0; i < t->token[id].n && want; i++)
-                want = grammar_accept_bytes(c, str_cut(t->token[id], i, i + 1));
-            grammar_matcher_free(c);
-            if (by_id && !want) want = grammar_accepts(m, &id, 1) == 1;
-        }
-        if (bit(words, id) != want) print_message("token %d \"%.*s\": mask %d\n", id, STR_FMT(t->token[id]), !want);
-        assert_int_equal(bit(words, id), want);
-    }
-    for (int32_t id = t->n; id < 160 * 32; id++) assert_false(bit(words, id));
-}
-
-static int32_t pick(Rng *rng, const uint32_t *w, int n)
-{
-    int allowed = 0;
-    for (int32_t i = 0; i < n; i++) allowed += bit(w, i);
-    int k = (int)rng_below(rng, (uint32_t)allowed);
-    for (int32_t i = 0; i < n; i++)
-        if (bit(w, i) && k-- == 0) return i;
-    return -1;
-}
-
-/* A random walk that keeps to the masks; every state checked. */
-static void walk(Grammar *g, const Tokens *t, Rng *rng, int steps)
-{
-    uint32_t words[160];
-    GrammarMatcher *m = grammar_matcher_new(g);
-    for (int i = 0; i < steps && !grammar_ended(m); i++) {
-        check_mask(m, t);
-        assert_true(grammar_mask(m, words, COUNT(words)));
-        int32_t id = pick(rng, words, t->n);
-        assert_true(grammar_accept(m, id));
-    }
-    Err err = { 0 };
-    assert_false(grammar_matcher_failed(m, &err));
-    grammar_matcher_free(m);
 }
 
 static const char *const patterns[] = {
@@ -106,7 +42,7 @@ static void test_masks_equal_definition(void **state)
     GrammarVocab *v = tokens_vocab(&t, &rng, alphabet, COUNT(alphabet), 600, 5);
     for (size_t i = 0; i < COUNT(patterns); i++) {
         Grammar *g = regex(v, patterns[i], NULL, OK);
-        for (int k = 0; k < 4; k++) walk(g, &t, &rng, 12);
+        for (int k = 0; k < 4; k++) mask_walk(g, &t, &rng, 12);
         grammar_drop(g);
     }
     grammar_vocab_drop(v);
@@ -147,7 +83,7 @@ static void test_rules(void **state)
     GrammarError err;
     GrammarSpec spec = { 0 };
     assert_int_equal(build_compile(v, nested, &spec, NULL, NULL, &g, &err), OK);
-    for (int k = 0; k < 30; k++) walk(g, &t, &rng, 20);
+    for (int k = 0; k < 30; k++) mask_walk(g, &t, &rng, 20);
     grammar_drop(g);
     grammar_vocab_drop(v);
 }
@@ -182,7 +118,7 @@ static void test_hard(void **state)
     GrammarError err;
     GrammarSpec spec = { 0 };
     assert_int_equal(build_compile(v, hard, &spec, NULL, NULL, &g, &err), OK);
-    for (int k = 0; k < 40; k++) walk(g, &t, &rng, 16);
+    for (int k = 0; k < 40; k++) mask_walk(g, &t, &rng, 16);
     grammar_drop(g);
     grammar_vocab_drop(v);
 }
@@ -203,7 +139,7 @@ static void test_rollback_and_clone(void **state)
         int taken = 0;
         for (int k = 0; k < 4 && !grammar_ended(m); k++, taken++) {
             assert_true(grammar_mask(m, after, COUNT(after)));
-            assert_true(grammar_accept(m, pick(&rng, after, t.n)));
+            assert_true(grammar_accept(m, mask_pick(&rng, after, t.n)));
         }
         assert_true(grammar_rollback(m, (size_t)taken));
         assert_int_equal(grammar_steps(m), steps);
@@ -212,7 +148,7 @@ static void test_rollback_and_clone(void **state)
         assert_true(grammar_mask(c, after, COUNT(after)));
         assert_memory_equal(before, after, sizeof before);
         grammar_matcher_free(c);
-        int32_t id = pick(&rng, before, t.n);
+        int32_t id = mask_pick(&rng, before, t.n);
         if (id != t.end) assert_true(grammar_accept(m, id));
     }
     assert_false(grammar_rollback(m, grammar_steps(m) + 1));
@@ -243,11 +179,11 @@ static void test_long_bounds(void **state)
     g = regex(v, "(a{0,300}|b{290})c", NULL, OK);
     m = grammar_matcher_new(g);
     for (int i = 0; i < 300; i++) {
-        if (i > 290) check_mask(m, &t);
+        if (i > 290) mask_check(m, &t);
         assert_true(grammar_accept_bytes(m, STR("a")));
     }
     assert_false(grammar_accept_bytes(m, STR("a")));
-    check_mask(m, &t);
+    mask_check(m, &t);
     grammar_matcher_free(m);
     grammar_drop(g);
     grammar_vocab_drop(v);
@@ -278,13 +214,13 @@ static void test_bounds_bind(void **state)
         assert_int_equal(build_compile(v, long_front, &spec, NULL, NULL, &g, &err), OK);
         GrammarMatcher *m = grammar_matcher_new(g);
         for (int i = 0; i < most[k]; i++) {
-            if (i % 1000 == 998 || i == 9 || i == most[k] - 2) check_mask(m, &t);
+            if (i % 1000 == 998 || i == 9 || i == most[k] - 2) mask_check(m, &t);
             assert_int_equal(grammar_accepts(m, (int32_t[]){ '.' }, 1), i >= 10 && !(k == 1 && i % 2));
             Str next = i % 2 ? STR("b") : STR("a");
             if (k == 2 && i % 2) next = STR("\xc3\xa9");
             assert_true(grammar_accept_bytes(m, next));
         }
-        check_mask(m, &t);
+        mask_check(m, &t);
         assert_false(grammar_accept_bytes(m, STR("a")));
         assert_true(grammar_rollback(m, 100));
         for (int i = 0; i < 100; i++) assert_true(grammar_accept_bytes(m, (most[k] + i) % 2 ? STR("b") : STR("a")));
@@ -313,7 +249,7 @@ static void test_hostile(void **state)
     Grammar *g = regex(v, "(a{1000}){1000}", NULL, OK);
     GrammarMatcher *m = grammar_matcher_new(g);
     for (int i = 0; i < 100; i++) {
-        check_mask(m, &t);
+        mask_check(m, &t);
         assert_true(grammar_accept_bytes(m, STR("aaa")));
     }
     grammar_matcher_free(m);

@@ -6,7 +6,7 @@
 
 typedef struct {
     Str token[4096];
-    char text[4096][16];
+    char text[4096][64];
     int n;
     int32_t special, end;
 } Tokens;
@@ -22,18 +22,35 @@ static bool tokens_special(void *arg, int32_t id)
     return id == t->special || id == t->end;
 }
 
-static void tokens_add(Tokens *t, const char *p, size_t n)
+static inline void tokens_add(Tokens *t, const char *p, size_t n)
 {
     memcpy(t->text[t->n], p, n);
     t->token[t->n] = (Str){ t->text[t->n], n };
     t->n++;
 }
 
-/* 256 bytes, n random pieces of up to max characters of the alphabet, then <special> and <end>. */
-static GrammarVocab *tokens_vocab(Tokens *t, Rng *rng, const char *const *alphabet, size_t n_alphabet, int n, int max)
+/* Then <special> and <end>, and the vocabulary of all of them. */
+static inline GrammarVocab *tokens_close(Tokens *t)
+{
+    t->special = t->n;
+    tokens_add(t, "<special>", 9);
+    t->end = t->n;
+    tokens_add(t, "<end>", 5);
+    GrammarVocabSpec spec = { t->n, tokens_bytes, tokens_special, t, &t->end, 1 };
+    return grammar_vocab_new(&spec);
+}
+
+static inline void tokens_add_bytes(Tokens *t)
 {
     *t = (Tokens){ 0 };
     for (int c = 0; c < 256; c++) tokens_add(t, (char[]){ (char)c }, 1);
+}
+
+/* 256 bytes, n random pieces of up to max characters of the alphabet, then <special> and <end>. */
+static inline GrammarVocab *tokens_vocab(Tokens *t, Rng *rng, const char *const *alphabet, size_t n_alphabet, int n,
+                                         int max)
+{
+    tokens_add_bytes(t);
     for (int i = 0; i < n; i++) {
         char piece[16];
         size_t len = 0;
@@ -45,12 +62,7 @@ static GrammarVocab *tokens_vocab(Tokens *t, Rng *rng, const char *const *alphab
         }
         tokens_add(t, piece, len);
     }
-    t->special = t->n;
-    tokens_add(t, "<special>", 9);
-    t->end = t->n;
-    tokens_add(t, "<end>", 5);
-    GrammarVocabSpec spec = { t->n, tokens_bytes, tokens_special, t, &t->end, 1 };
-    return grammar_vocab_new(&spec);
+    return tokens_close(t);
 }
 
 #endif
