@@ -39,7 +39,14 @@ Arena *build_arena(Build *b)
 
 void build_at(Build *b, Str place)
 {
-    snprintf(b->place, sizeof b->place, "%.*s", STR_FMT(place));
+    if (b->under.n && place.n && place.p[0] != '/') place.n = 0;
+    snprintf(b->place, sizeof b->place, "%.*s%.*s", STR_FMT(b->under), STR_FMT(place));
+}
+
+void build_under(Build *b, Str prefix)
+{
+    b->under = prefix;
+    build_at(b, STR(""));
 }
 
 bool build_failed(const Build *b)

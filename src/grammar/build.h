@@ -33,6 +33,9 @@ const GrammarLimits *build_limits(const Build *b);
 Arena *build_arena(Build *b); /* lives as long as the compilation */
 /* Where the front end is: a JSON pointer, or "byte 12". Copied, cut to fit. */
 void build_at(Build *b, Str place);
+/* Where a front end inside another one works: put before every place that is a JSON pointer; other places are this one.
+ * Empty: none. Borrowed until the next call. */
+void build_under(Build *b, Str prefix);
 Status build_fail(Build *b, Status status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 bool build_failed(const Build *b);
 /* Takes n steps of fuel and looks at the clock and the cancel flag now and then; false: failed (now or before). */
@@ -120,5 +123,8 @@ Sym pattern_front(Build *b, const GrammarSpec *spec);
 Sym choice_front(Build *b, const GrammarSpec *spec);
 Sym ebnf_front(Build *b, const GrammarSpec *spec);
 Sym schema_front(Build *b, const GrammarSpec *spec);
+Sym tag_front(Build *b, const GrammarSpec *spec);
+/* A grammar inside another front end's text. */
+Sym ebnf_sym(Build *b, Str text, Str root);
 
 #endif

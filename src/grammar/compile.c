@@ -9,7 +9,7 @@ static const struct {
     FrontEnd front;
 } fronts[] = {
     { GRAMMAR_REGEX, pattern_front },      { GRAMMAR_CHOICE, choice_front },      { GRAMMAR_EBNF, ebnf_front },
-    { GRAMMAR_JSON_SCHEMA, schema_front }, { GRAMMAR_JSON_OBJECT, schema_front },
+    { GRAMMAR_JSON_SCHEMA, schema_front }, { GRAMMAR_JSON_OBJECT, schema_front }, { GRAMMAR_STRUCTURAL_TAG, tag_front },
 };
 
 static FrontEnd front_of(GrammarKind kind)

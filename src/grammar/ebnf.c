@@ -327,15 +327,19 @@ static Sym make_rules(Front *f, uint32_t root)
     return out;
 }
 
-Sym ebnf_front(Build *b, const GrammarSpec *spec)
+Sym ebnf_sym(Build *b, Str text, Str root)
 {
     Front f = { .g = { .b = b }, .b = b };
-    Str root = root_name(b, spec->options);
-    ebnf_read(&f.g, spec->text);
+    ebnf_read(&f.g, text);
     if (build_failed(b)) return SYM_NOTHING;
     build_at(b, STR(""));
     for (uint32_t i = 0; i < f.g.n_rules; i++)
         if (str_eq(f.g.rule[i].name, root)) return make_rules(&f, i);
     build_fail(b, E_INVALID, "there is no rule named \"%.*s\"", (int)MIN(root.n, (size_t)100), root.p);
     return SYM_NOTHING;
+}
+
+Sym ebnf_front(Build *b, const GrammarSpec *spec)
+{
+    return ebnf_sym(b, spec->text, root_name(b, spec->options));
 }

@@ -14,6 +14,7 @@ struct Build {
     Arena *mem;
     GrammarError *err; /* the first failure; err.status OK: none */
     char place[256];
+    Str under; /* put before places */
     size_t enum_bytes;
     int64_t deadline_ns;
     uint64_t clock_at; /* fuel left when the clock is looked at next */

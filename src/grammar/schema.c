@@ -8,7 +8,12 @@
  * Two other keys of one object may be equal: what is not listed cannot be remembered. Thread: the Build's. */
 #include "grammar/schema.h"
 
-enum { CHAIN = 200 /* keys listed before a rule of its own begins */, MAX_CELLS = 200000, MAX_SUBSET = 8 };
+enum {
+    CHAIN = 200 /* keys listed before a rule of its own begins */,
+    MAX_CELLS = 200000,
+    MAX_SUBSET = 8,
+    MAX_SPACE = 20
+};
 
 static const char key_pattern[] = "([^\"\\\\\\x00-\\x1f]|\\\\[\"\\\\bfnrt]|\\\\u00[01][0-9a-f])*";
 static const char decimal_pattern[] = "(0|[1-9][0-9]*)(\\.[0-9]+)?|-([1-9][0-9]*(\\.[0-9]+)?|0\\.0*[1-9][0-9]*)";
@@ -385,17 +390,19 @@ static Sym set_sym(Schema *s, const SchemaSet *x)
     return n ? rule_alt(s->b, alt, n) : SYM_NOTHING;
 }
 
-static bool read_options(Schema *s, Str options)
+static bool read_options(Schema *s, const SchemaHow *how)
 {
+    Str options = how->options;
     json_t *j = options.n ? json_loadb(options.p, options.n, 0, NULL) : json_object(),
            *v = json_object_get(j, "whitespace");
-    const char *how = v ? json_string_value(v) : "flexible";
-    bool compact = how && strcmp(how, "compact") == 0, single = how && strcmp(how, "single") == 0;
-    bool good = json_is_object(j) && how && (compact || single || strcmp(how, "flexible") == 0);
+    const char *way = v ? json_string_value(v) : "flexible";
+    bool compact = way && strcmp(way, "compact") == 0, single = way && strcmp(way, "single") == 0;
+    bool good = json_is_object(j) && way && (compact || single || strcmp(way, "flexible") == 0);
     if (!good)
         build_fail(s->b, E_INVALID, "options are an object; whitespace is \"flexible\", \"single\" or \"compact\"");
     Expr one = plain(s, " ?");
-    s->space = compact || single ? EXPR_EMPTY : plain(s, "[ \\t\\n\\r]{0,20}");
+    uint32_t most = how->max_space == BUILD_INF ? MAX_SPACE : how->max_space;
+    s->space = compact || single ? EXPR_EMPTY : expr_repeat(s->b, plain(s, "[ \\t\\n\\r]"), 0, most);
     Expr after = single ? one : s->space;
     s->comma = expr_cat(s->b, expr_literal(s->b, STR(",")), after);
     s->colon = expr_cat(s->b, expr_literal(s->b, STR(":")), after);
@@ -427,10 +434,10 @@ static void legacy(Schema *s)
     for (size_t i = 0; i < COUNT(drafts) && v; i++) s->legacy_refs |= strstr(v, drafts[i]) != NULL;
 }
 
-static Sym build_schema(Build *b, json_t *root, Str options)
+Sym schema_sym(Build *b, json_t *root, const SchemaHow *how)
 {
     Schema s = { .b = b, .mem = build_arena(b), .root = root };
-    if (!read_options(&s, options)) return SYM_NOTHING;
+    if (!read_options(&s, how)) return SYM_NOTHING;
     legacy(&s);
     constants(&s);
     Sym out = build_failed(b) ? SYM_NOTHING : sym_of(&s, schema_term_of(&s, root, STR("")));
@@ -457,7 +464,13 @@ Sym schema_front(Build *b, const GrammarSpec *spec)
                    deep ? "nested too deeply" : "no JSON", why.text, why.position);
         return SYM_NOTHING;
     }
-    Sym out = build_schema(b, root, spec->options);
+    Sym out = schema_sym(b, root, &(SchemaHow){ spec->options, BUILD_INF, NULL });
     json_decref(root);
     return out;
+}
+
+bool schema_style(Str name, const SchemaStyle **out)
+{
+    *out = NULL;
+    return str_is(name, "json");
 }

@@ -110,6 +110,20 @@ typedef struct {
 
 /* ---- schema.c ---- */
 
+/* How values are written down; NULL is JSON. */
+typedef struct SchemaStyle SchemaStyle;
+
+typedef struct {
+    Str options;        /* as of the front end */
+    uint32_t max_space; /* longest run of white space; BUILD_INF: as the options say */
+    const SchemaStyle *style;
+} SchemaHow;
+
+/* A schema that belongs to another front end's document, which outlives the call. */
+Sym schema_sym(Build *b, json_t *root, const SchemaHow *how);
+/* False: there is no style of that name. */
+bool schema_style(Str name, const SchemaStyle **out);
+
 /* Fails with the place of the keyword (NULL: of the schema itself). */
 Status schema_refuse(Schema *s, Str at, const char *key, Status status, const char *why);
 

@@ -2,10 +2,37 @@
 #include "grammar/vocab.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
 
 static bool usable(const GrammarVocabSpec *spec, int32_t id, Str bytes)
 {
     return bytes.n > 0 && bytes.n <= GRAMMAR_MAX_TOKEN_BYTES && !(spec->special && spec->special(spec->arg, id));
+}
+
+static int by_text(const void *p, const void *q)
+{
+    const TrieEntry *a = p, *b = q;
+    int c = memcmp(a->bytes.p, b->bytes.p, MIN(a->bytes.n, b->bytes.n));
+    if (c == 0) c = (a->bytes.n > b->bytes.n) - (a->bytes.n < b->bytes.n);
+    return c ? c : (a->id > b->id) - (a->id < b->id);
+}
+
+/* The texts of special tokens, for rules that name them. */
+static void copy_names(GrammarVocab *v, const GrammarVocabSpec *spec)
+{
+    Buf names = { 0 };
+    size_t cap = 0;
+    for (int32_t id = 0; spec->special && id < v->n_tokens; id++) {
+        Str s = spec->bytes(spec->arg, id);
+        if (s.n == 0 || s.n > GRAMMAR_MAX_TOKEN_BYTES || !spec->special(spec->arg, id)) continue;
+        if (v->n_named == cap) v->named = mem_grow(v->named, (cap = MAX(cap * 2, (size_t)64)) * sizeof *v->named);
+        v->named[v->n_named++] = (TrieEntry){ { NULL, s.n }, id };
+        v->named_first[(uint8_t)s.p[0] >> 6] |= 1ull << (s.p[0] & 63);
+        buf_str(&names, s);
+    }
+    v->names = names.p;
+    for (size_t i = 0, at = 0; i < v->n_named; at += v->named[i++].bytes.n) v->named[i].bytes.p = names.p + at;
+    if (v->n_named > 1) qsort(v->named, v->n_named, sizeof *v->named, by_text);
 }
 
 /* Copies the bytes of all tokens; specials keep none: text never uses them. */
@@ -50,6 +77,7 @@ GrammarVocab *grammar_vocab_new(const GrammarVocabSpec *spec)
     v->offset = mem_alloc_array((size_t)v->n_tokens + 1, sizeof *v->offset);
     v->special = mem_alloc((size_t)v->n_tokens);
     copy_tokens(v, spec);
+    copy_names(v, spec);
     v->ends = mem_alloc_array(spec->n_end_ids, sizeof *v->ends);
     for (size_t i = 0; i < spec->n_end_ids; i++)
         if (spec->end_ids[i] >= 0 && spec->end_ids[i] < v->n_tokens) v->ends[v->n_ends++] = spec->end_ids[i];
@@ -79,6 +107,8 @@ void grammar_vocab_drop(GrammarVocab *v)
     mem_free(v->blob);
     mem_free(v->offset);
     mem_free(v->special);
+    mem_free(v->named);
+    mem_free(v->names);
     mem_free(v->ends);
     counts_done(&v->counts);
     mem_free(v);
@@ -104,11 +134,52 @@ size_t grammar_vocab_memory(const GrammarVocab *v)
 {
     const Trie *t = &v->trie;
     size_t nodes = (size_t)t->n_nodes * (sizeof *t->node + sizeof *t->below);
-    return nodes + counts_memory(v) + (size_t)v->n_tokens * 9 + v->offset[v->n_tokens] + v->base_bytes + sizeof *v;
+    return nodes + counts_memory(v) + (size_t)v->n_tokens * 9 + v->offset[v->n_tokens] + v->n_named * sizeof *v->named + v->base_bytes +
+           sizeof *v;
 }
 
 const int32_t *grammar_vocab_ends(const GrammarVocab *v, size_t *n)
 {
     *n = v->n_ends;
     return v->ends;
+}
+
+/* The special token with exactly this text, -1. */
+static int32_t find_named(const GrammarVocab *v, Str text)
+{
+    size_t lo = 0, hi = v->n_named;
+    TrieEntry key = { text, -1 };
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (by_text(&v->named[mid], &key) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < v->n_named && str_eq(v->named[lo].bytes, text) ? v->named[lo].id : -1;
+}
+
+size_t grammar_vocab_special_at(const GrammarVocab *v, Str text, size_t at, int32_t *id)
+{
+    if (at >= text.n || !(v->named_first[(uint8_t)text.p[at] >> 6] >> (text.p[at] & 63) & 1)) return 0;
+    for (size_t n = MIN(text.n - at, (size_t)GRAMMAR_MAX_TOKEN_BYTES); n; n--) {
+        *id = find_named(v, str_cut(text, at, at + n));
+        if (*id >= 0) return n;
+    }
+    return 0;
+}
+
+int32_t grammar_vocab_find(const GrammarVocab *v, Str text)
+{
+    const Trie *t = &v->trie;
+    int32_t id = find_named(v, text);
+    uint32_t at = 0;
+    if (id >= 0) return id;
+    for (size_t i = 0; i < text.n; i++) {
+        uint32_t c = at + 1, stop = at + t->node[at].span;
+        while (c < stop && t->node[c].byte != (uint8_t)text.p[i]) c += t->node[c].span;
+        if (c >= stop) return -1;
+        at = c;
+    }
+    return at && t->node[at].rank < t->node[at + 1].rank ? t->by_rank[t->node[at].rank] : -1;
 }

@@ -56,6 +56,10 @@ struct GrammarVocab {
     char *blob;
     uint32_t *offset; /* [n_tokens + 1] into blob */
     uint8_t *special; /* [n_tokens] 1: special or not to be used */
+    TrieEntry *named; /* special tokens that have a text, sorted by it; the texts lie in names */
+    char *names;
+    size_t n_named;
+    uint64_t named_first[4]; /* bytes that such a text begins with */
     int n_tokens;
     int32_t *ends;
     size_t n_ends;
@@ -73,6 +77,10 @@ static inline bool grammar_vocab_is_end(const GrammarVocab *v, int32_t id)
         if (v->ends[i] == id) return true;
     return false;
 }
+/* How many bytes of text from `at` on are the text of a special token, the longest there is; 0: none begins there. */
+size_t grammar_vocab_special_at(const GrammarVocab *v, Str text, size_t at, int32_t *id);
+/* The token with exactly this text, a special one if there is; -1: none. */
+int32_t grammar_vocab_find(const GrammarVocab *v, Str text);
 /* bases are freed by base.c's function */
 void base_free_all(GrammarVocab *v);
 

@@ -13,6 +13,12 @@ static Str token_bytes(void *arg, int32_t id)
     return id < t->n ? str_of(t->text[id]) : (Str){ 0 };
 }
 
+/* <|...|> is a special token. */
+static bool token_special(void *arg, int32_t id)
+{
+    return str_starts(token_bytes(arg, id), STR("<|"));
+}
+
 static void walk(Grammar *g, int32_t n_tokens, uint64_t seed)
 {
     GrammarMatcher *m = grammar_matcher_new(g);
@@ -33,7 +39,9 @@ static void walk(Grammar *g, int32_t n_tokens, uint64_t seed)
 /* front NULL: the one of the kind. At most 31 tokens: a mask is one word. */
 static void fuzz_grammar(FuzzTokens t, GrammarKind kind, FrontEnd front, const uint8_t *data, size_t n)
 {
-    GrammarVocabSpec spec = { .n_tokens = t.n + 1, .bytes = token_bytes, .arg = &t, .end_ids = &t.n, .n_end_ids = 1 };
+    GrammarVocabSpec spec = { .n_tokens = t.n + 1, .bytes = token_bytes, .special = token_special, .arg = &t };
+    spec.end_ids = &t.n;
+    spec.n_end_ids = 1;
     GrammarVocab *v = grammar_vocab_new(&spec);
     GrammarSpec what = { .kind = kind, .text = { (const char *)data, n } };
     GrammarLimits limits = grammar_default_limits;
