@@ -159,6 +159,19 @@ static void compile_entry(GrammarCache *c, Entry *e, const GrammarLimits *limits
     pthread_cond_broadcast(&c->done);
 }
 
+Grammar *grammar_cache_find(GrammarCache *c, const GrammarVocab *v, const GrammarSpec *spec)
+{
+    pthread_mutex_lock(&c->lock);
+    Entry *e = find(c, spec_hash(v, spec), v, spec);
+    Grammar *g = e && e->g ? grammar_ref(e->g) : NULL;
+    if (g) {
+        unlink_entry(c, e);
+        link_newest(c, e);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return g;
+}
+
 Status grammar_cache_get(GrammarCache *c, GrammarVocab *v, const GrammarSpec *spec, const GrammarLimits *limits,
                          Grammar **out, GrammarError *err)
 {

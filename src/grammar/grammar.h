@@ -109,6 +109,8 @@ void grammar_cache_free(GrammarCache *c);          /* NULL is fine; grammars sti
 /* As grammar_compile; a second caller with the same spec waits for the first. The caller drops *out. Thread-safe. */
 Status grammar_cache_get(GrammarCache *c, GrammarVocab *v, const GrammarSpec *spec, const GrammarLimits *limits,
                          Grammar **out, GrammarError *err);
+/* Only what is there, with a reference for the caller; never waits for a compilation. NULL: not there. Thread-safe. */
+Grammar *grammar_cache_find(GrammarCache *c, const GrammarVocab *v, const GrammarSpec *spec);
 
 /* ---- matchers ---- */
 

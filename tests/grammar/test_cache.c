@@ -98,6 +98,27 @@ static void test_bounded(void **state)
     grammar_vocab_drop(v);
 }
 
+static void test_find(void **state)
+{
+    (void)state;
+    static Tokens t;
+    Rng rng = { 9 };
+    GrammarVocab *v = tokens_vocab(&t, &rng, alphabet, COUNT(alphabet), 200, 4);
+    GrammarCache *c = grammar_cache_new(0);
+    GrammarSpec spec = { GRAMMAR_REGEX, STR("[ab]+"), { 0 } }, other = spec, bad = { GRAMMAR_REGEX, STR("(a"), { 0 } };
+    assert_null(grammar_cache_find(c, v, &spec));
+    Grammar *g = get(c, v, "[ab]+", OK), *found = grammar_cache_find(c, v, &spec);
+    assert_ptr_equal(found, g);
+    grammar_drop(found);
+    other.kind = GRAMMAR_CHOICE;
+    assert_null(grammar_cache_find(c, v, &other));
+    get(c, v, "(a", E_INVALID);
+    assert_null(grammar_cache_find(c, v, &bad));
+    grammar_drop(g);
+    grammar_cache_free(c);
+    grammar_vocab_drop(v);
+}
+
 static void test_cancel_and_limits(void **state)
 {
     (void)state;
@@ -143,6 +164,6 @@ static void test_cancel_and_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_threads), cmocka_unit_test(test_bounded),
-                                        cmocka_unit_test(test_cancel_and_limits) };
+                                        cmocka_unit_test(test_find), cmocka_unit_test(test_cancel_and_limits) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
