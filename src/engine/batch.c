@@ -83,6 +83,7 @@ static void copy_rows(Batch *b, const Seq *q, Entry *entry, int n_vocab)
         bool scored = pos + 1 >= q->next_logprob && pos + 1 < q->n_prompt;
         bool drawn = end > 0 && pos + 1 >= end;
         if (!scored && !drawn) continue;
+        entry->n_logits++;
         entry->n_scored += scored;
         if (drawn && !entry->draws) entry->draws = true, entry->drawn_at = d->n_logit;
         b->logit_row[d->n_logit] = row;
@@ -94,7 +95,7 @@ static void copy_rows(Batch *b, const Seq *q, Entry *entry, int n_vocab)
 void batch_fill(Batch *b, int which, Seq *const *pick, int n, int n_vocab)
 {
     DeviceBatch *d = &b->device;
-    d->n_tok = d->n_logit = b->n_prefill = b->n_decode = b->n_drafts = 0;
+    d->n_tok = d->n_logit = b->n_prefill = b->n_decode = b->n_drafts = b->n_masked = 0;
     d->n_seq = b->n = n;
     set_stride(b, pick, n);
     d->max_pages = b->stride;
@@ -108,9 +109,12 @@ void batch_fill(Batch *b, int which, Seq *const *pick, int n, int n_vocab)
         b->seq_id[i] = q->id;
         copy_pages(b, i, q);
         copy_rows(b, q, &b->entry[i], n_vocab);
-        bool decodes = q->n_rows - q->n_drafts == 1 && q->n_computed >= q->n_prompt;
+        b->n_masked += b->entry[i].draws && q->constrain.matcher;
         b->n_drafts += q->n_drafts;
-        *(decodes ? &b->n_decode : &b->n_prefill) += q->n_rows;
+        b->entry[i].decodes = b->entry[i].draws && q->n_computed >= q->n_prompt;
+        int n_decode = b->entry[i].decodes ? 1 + q->n_drafts : 0;
+        b->n_decode += n_decode;
+        b->n_prefill += q->n_rows - n_decode; /* forced text is computed like a prompt */
     }
     b->seq_start[n] = d->n_tok;
 }

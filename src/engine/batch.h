@@ -10,14 +10,16 @@ typedef struct {
     int n;
 } RowPages; /* what lies in one row of the page table */
 
-/* What one sequence has in the pass. Its logits are n_scored of prompt positions and then, if it draws, 1 + n_drafts more. */
+/* What one sequence has in the pass. Its logits are n_scored of prompt positions and then, if it draws, 1 + n_drafts more. What a
+ * pass draws for a sequence whose next tokens were forced meanwhile does not count: it draws no more. */
 typedef struct {
     Seq *q;                     /* NULL: it has ended meanwhile */
     int n_scored, first_scored; /* the logprobs of prompt tokens first_scored, + 1, ... */
-    bool draws;
-    int n_drafts;    /* guessed tokens after the one that is known: it draws once more for each */
-    bool fills_last; /* its prompt is computed with this pass, and that is all it wants */
-    int drawn_at;    /* row of logits it draws from */
+    bool draws, decodes;        /* decodes: its draw is one of the pass's n_decode */
+    int n_logits;               /* of the pass, from the first that is its own */
+    int n_drafts;               /* guessed tokens after the one that is known: it draws once more for each */
+    bool fills_last;            /* its prompt is computed with this pass, and that is all it wants */
+    int drawn_at;               /* row of logits it draws from */
 } Entry;
 
 typedef struct {
@@ -28,6 +30,7 @@ typedef struct {
     SampleOut *out;
     Entry *entry; /* [n] */
     int n;        /* 0: nothing is in flight */
+    int n_masked; /* entries that draw under a grammar */
     Seq *dead;    /* ended while in flight: the device may still read what they own. Linked by next */
     int64_t began_ns;
     int max_seqs;

@@ -42,6 +42,7 @@ struct Engine {
     /* the engine's thread */
     Kv *kv;
     SeqTable table;
+    Ids forced; /* a run of tokens that a grammar forces, while they are appended */
     Sched sched;
     Speculate speculate;
     Batch batch[2];              /* one in flight while the other is filled; without running ahead only the first */
@@ -63,7 +64,7 @@ struct Engine {
 
 /* Takes q out, says EV_END, frees q. `last`: what was drawn last, if it ended q. */
 void accept_end(Engine *e, Seq *q, EndReason reason, int32_t matched, const SampleOut *last);
-void accept_started(const Batch *b);                              /* EV_STARTED for those in their first pass */
+void accept_started(Engine *e, const Batch *b);                   /* EV_STARTED for those in their first pass */
 void accept_tokens(Engine *e, Batch *b);                          /* after a pass */
 void accept_end_all(Engine *e, EndReason reason, uint64_t up_to); /* ids up to that one */
 

@@ -193,18 +193,39 @@ static void expire(Engine *e, int64_t now_ns)
     for (Seq *q; (q = sched_expired(&e->sched, now_ns));) accept_end(e, q, END_TIMEOUT, -1, NULL);
 }
 
+/* The masks are there: of tokens known when the pass was filled, or of those that came in since. */
+static void queue_draw(Engine *e, Batch *b)
+{
+    for (int i = 0; i < b->n && b->n_masked; i++) {
+        Entry *entry = &b->entry[i];
+        Seq *q = entry->q;
+        if (!q || !q->constrain.matcher || !entry->draws) continue;
+        if (constrain_rows(q, entry->n_drafts, &b->rows[entry->drawn_at]) == CONSTRAIN_FAILED)
+            accept_end(e, q, END_FAILED, -1, NULL);
+    }
+    int64_t host_ns = clock_ns();
+    if (b->device.n_logit) model_sample(e->model, b->rows, b->device.n_logit);
+    e->device_ns += clock_ns() - host_ns;
+}
+
+/* Whether b's draw must wait for tokens of the pass before it, which are not known yet. */
+static bool waits_for_masks(const Engine *e, const Batch *b)
+{
+    return e->o.ahead && b->n_masked > 0;
+}
+
 /* Sends a pass on its way. Its sequences move on at once: the next pass may build on it. */
 static void queue_pass(Engine *e, Batch *b)
 {
     batch_fill(b, e->turn, e->sched.pick, e->sched.n_pick, e->info->n_vocab);
-    accept_started(b);
+    accept_started(e, b);
     int64_t host_ns = clock_ns();
     e->step.queued_ns = b->began_ns = model_now_ns(e->model);
     steplog_picked(&e->step, b);
     log_step(e);
     model_forward(e->model, &b->device);
-    if (b->device.n_logit) model_sample(e->model, b->rows, b->device.n_logit);
     e->device_ns += clock_ns() - host_ns;
+    if (!waits_for_masks(e, b)) queue_draw(e, b);
     batch_queued(b);
     for (int i = 0; i < b->n; i++) sched_computed(&e->sched, b->entry[i].q);
 }
@@ -254,6 +275,7 @@ bool engine_step(Engine *e)
     }
     CHECK(next || due || sched_idle(&e->sched));
     if (due) finish_pass(e, due);
+    if (e->flying && e->flying == next && waits_for_masks(e, next)) queue_draw(e, next);
     if (e->flushes) answer_flushes(e);
     if (e->o.verify) engine_verify(e);
     e->stats.stepped_ns = clock_ns();
@@ -274,13 +296,18 @@ static void *loop(void *arg)
 
 /* ---- any thread ---- */
 
+uint64_t engine_new_id(Engine *e)
+{
+    return atomic_fetch_add(&e->next_id, 1) + 1;
+}
+
 Status engine_submit(Engine *e, const Job *job, uint64_t *id, Err *err)
 {
     if (atomic_load(&e->failed)) return fail(err, E_DEVICE, "the device has failed; the server must be restarted");
     Seq *q;
-    TRY(seq_new(job, e->info, e->o.draft_tokens > 0, &q, err));
+    TRY(seq_new(job, e->info, &e->o, &q, err));
     if (atomic_fetch_add(&e->n_live, 1) >= e->max_jobs) goto busy;
-    q->id = atomic_fetch_add(&e->next_id, 1) + 1;
+    q->id = job->id ? job->id : engine_new_id(e);
     if (id) *id = q->id;
     if (queue_push(e->inbox, q)) return OK;
 busy:
@@ -422,6 +449,7 @@ void engine_close(Engine *e)
     for (int i = 0; i < 2; i++) batch_done(&e->batch[i]);
     kv_free(e->kv);
     queue_free(e->inbox);
+    ids_free(&e->forced);
     mem_free(e);
 }
 

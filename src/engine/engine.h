@@ -7,6 +7,7 @@
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
+#include "grammar/grammar.h"
 #include "kv/kv.h"
 #include "model/model.h"
 
@@ -41,6 +42,7 @@ typedef struct {
     bool ahead;        /* queue the next pass before this one's tokens are known: for devices that run by themselves */
     int draft_tokens;  /* of a sequence, guessed from its own text and checked in one pass with its next one: up to so
                            many, ENGINE_DRAFT_MAX at most; no token changes. 0: none. Not with ahead: a guess needs the last token */
+    bool no_jump;      /* text that a grammar forces is drawn token by token, not appended at once */
     bool draft_always; /* as many as there are, not by measured gain: the same passes on every run */
     bool verify;       /* kv_verify after each step: tests */
     void (*on_fault)(void *ctx,
@@ -87,13 +89,21 @@ typedef struct {
     EndReason reason;
     int32_t matched; /* END_STOP: the stop id */
     int n_out, n_preempted;
-    const char *message; /* END_FAILED; lives as long as the engine */
+    const char *message; /* END_FAILED; borrowed during the call */
+    bool refused;        /* END_FAILED: the job's own constraint met a limit, the engine is well */
 } Event;
 
 typedef struct {
+    uint64_t id;           /* 0, or one of engine_new_id that no other job has */
     const int32_t *prompt; /* copied by engine_submit */
     int n_prompt;          /* >= 1 */
     Sampling sampling;
+    /* The output stays inside this language, and ends where it is complete (END_STOP, matched -1 if nothing but an end token could
+     * follow, whatever min_new and stop ids say). NULL: free. The engine takes a reference. */
+    Grammar *grammar;
+    GrammarEncode
+        encode; /* NULL, or how the tokenizer writes forced text: such text then comes without being drawn. Any thread */
+    void *encode_arg;
     uint64_t salt;                               /* cache salt: jobs of different salts never share pages */
     int priority;                                /* higher runs first */
     int64_t deadline_ns;                         /* on the model's clock; 0: none */
@@ -106,6 +116,7 @@ typedef struct {
     int n_pages, n_pages_free, n_pages_tree;
     uint64_t steps, prefill_tokens, decode_tokens, cached_tokens, prompt_tokens;
     uint64_t jobs_done, jobs_cancelled, jobs_failed, preemptions;
+    uint64_t jumped_tokens;                   /* of decode_tokens: forced by a grammar, and not drawn */
     uint64_t drafted_tokens, accepted_tokens; /* guessed, and of these drawn; the latter are decode_tokens too */
     int64_t busy_ns, sched_ns, prefill_ns, decode_ns; /* where time went; a mixed pass is split by rows */
     double tok_s;                                     /* of decode, over the last second or so */
@@ -119,6 +130,8 @@ void engine_close(Engine *e); /* cancels what runs, joins the thread; NULL is fi
 
 /* Any thread. E_INVALID: the job can never run (too long, bad id ...), with the sentence for the client; E_BUSY: queue full. */
 Status engine_submit(Engine *e, const Job *job, uint64_t *id, Err *err);
+/* For a job that is to be named before it is submitted. Any thread. */
+uint64_t engine_new_id(Engine *e);
 void engine_cancel(Engine *e, uint64_t id); /* any thread; unknown and finished ids are fine */
 /* Ends the job as END_STOP from outside (a stop string was seen); tokens drawn since are dropped. Any thread. */
 void engine_stop(Engine *e, uint64_t id);

@@ -141,26 +141,28 @@ static void serve_in_turn(Sched *s)
     }
 }
 
+/* n_decode: rows of those that decode. */
 static void count_running(const Sched *s, int *n_decode, int *n_fill)
 {
     *n_decode = *n_fill = 0;
     for (int i = 0; i < s->n_running; i++) {
         int left = seq_rows_left(s->running[i]);
-        *n_decode += left == 1;
-        *n_fill += left > 1;
+        bool decodes = seq_decodes(s->running[i]);
+        *n_decode += decodes ? left : 0;
+        *n_fill += left > 1 && !decodes;
     }
 }
 
 static void serve_decoding(Sched *s)
 {
     for (int i = 0; i < s->n_running; i++)
-        if (s->running[i]->n_rows == 0 && seq_rows_left(s->running[i]) == 1) sched_give_rows(s, s->running[i]);
+        if (s->running[i]->n_rows == 0 && seq_decodes(s->running[i])) sched_give_rows(s, s->running[i]);
 }
 
 static void serve_filling(Sched *s)
 {
     for (int i = 0; i < s->n_running && s->rows_left > 0; i++)
-        if (s->running[i]->n_rows == 0 && seq_rows_left(s->running[i]) > 1) sched_give_rows(s, s->running[i]);
+        if (s->running[i]->n_rows == 0 && !seq_decodes(s->running[i])) sched_give_rows(s, s->running[i]);
 }
 
 /* Those that decode, and beside them prompts while rows last: a share of the pass is theirs in any case. */

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { STOP_IDS_MAX = 1024, BIAS_MAX = 4096 };
+enum { BIAS_MAX = 4096 };
 
 Sampling sampling_default(void)
 {
@@ -41,9 +41,14 @@ static Status check_sampling(const Sampling *p, int n_vocab, Err *err)
         if (p->bias[i].id < 0 || p->bias[i].id >= n_vocab || !isfinite(p->bias[i].add))
             return fail(err, E_INVALID, "logit_bias names token %d; ids go from 0 to %d, biases must be finite",
                         p->bias[i].id, n_vocab - 1);
-    if (p->n_stop_ids < 0 || p->n_stop_ids > STOP_IDS_MAX)
-        return fail(err, E_INVALID, "at most %d stop token ids may be given, not %d", STOP_IDS_MAX, p->n_stop_ids);
+    if (p->n_stop_ids < 0 || p->n_stop_ids > SEQ_STOP_IDS_MAX)
+        return fail(err, E_INVALID, "at most %d stop token ids may be given, not %d", SEQ_STOP_IDS_MAX, p->n_stop_ids);
     return OK;
+}
+
+static size_t mask_words(const ModelInfo *m)
+{
+    return ((size_t)m->n_vocab + 31) / 32;
 }
 
 static Status check_job(const Job *job, const ModelInfo *m, Err *err)
@@ -77,6 +82,8 @@ static Status check_job(const Job *job, const ModelInfo *m, Err *err)
     if (p->prompt_logprobs_from < -1 || p->prompt_logprobs_from > job->n_prompt)
         return fail(err, E_INVALID, "logprobs of the prompt were asked from position %d of %d", p->prompt_logprobs_from,
                     job->n_prompt);
+    if (job->grammar && grammar_mask_words(grammar_vocab_of(job->grammar)) > mask_words(m))
+        return fail(err, E_INVALID, "the constraint was made for a tokenizer of more ids than the model has");
     return check_sampling(p, m->n_vocab, err);
 }
 
@@ -109,7 +116,7 @@ void seq_append(Seq *s, int32_t token)
 
 /* Offsets of the parts behind the struct; sizes are bounded by check_job. */
 typedef struct {
-    size_t tok, pages, hash, bias, stop, draft, list, slot, end;
+    size_t tok, pages, hash, bias, stop, mask_at, draft, list, slot, end;
     int mask, n_draft_slots;
 } Layout;
 
@@ -125,7 +132,7 @@ static size_t part(size_t *end, size_t count, size_t size)
     return at;
 }
 
-static Layout layout(const Job *job, bool drafts)
+static Layout layout(const Job *job, const ModelInfo *m, bool drafts)
 {
     Layout l = { .end = (sizeof(Seq) + 15) / 16 * 16 };
     size_t n_tok = (size_t)job->n_prompt + (size_t)job->sampling.max_new;
@@ -138,6 +145,8 @@ static Layout layout(const Job *job, bool drafts)
     if (drafts && !penalty) /* see seq_may_draft */
         l.n_draft_slots = draft_n_slots((int)n_tok);
     l.draft = part(&l.end, (size_t)l.n_draft_slots, sizeof(int32_t));
+    size_t n_masks = !job->grammar ? 0 : l.n_draft_slots ? 1 + DRAFT_MAX : 1;
+    l.mask_at = part(&l.end, n_masks * mask_words(m), sizeof(uint32_t));
     if (!penalty) return l;
     for (l.mask = 15; (size_t)l.mask < 2 * n_tok;) l.mask = l.mask * 2 + 1;
     l.list = part(&l.end, n_tok, sizeof(TokenCount));
@@ -173,10 +182,34 @@ static void index_prompt(Seq *s, int32_t *slot, int n_slots)
     for (int n = 1; n <= s->n_prompt; n++) draft_add(&s->draft, s->tok, n);
 }
 
-Status seq_new(const Job *job, const ModelInfo *m, bool drafts, Seq **out, Err *err)
+/* The first mask, and the text that the output must begin with, less a token that is drawn in any case. */
+static Status begin_output(Seq *s, const Job *job, size_t n_words, bool jumps, uint32_t *mask, Err *err)
+{
+    Constrain *c = &s->constrain;
+    Ids forced = { 0 };
+    *c = (Constrain){ .mask = mask, .n_words = n_words, .encode_arg = job->encode_arg };
+    c->encode = jumps ? job->encode : NULL;
+    c->vocab = grammar_vocab_of(job->grammar);
+    c->matcher = grammar_matcher_new(job->grammar);
+    ConstrainState state = constrain_next(s);
+    if (state == CONSTRAIN_ON && job->sampling.prompt_logprobs_from < 0)
+        constrain_forced(s, job->sampling.max_new - 1, &forced);
+    for (size_t i = 0; i < forced.n && state == CONSTRAIN_ON; i++) {
+        seq_append(s, forced.p[i]);
+        s->n_untold++;
+        state = constrain_take(s);
+    }
+    if (forced.n && state == CONSTRAIN_ON) state = constrain_next(s);
+    ids_free(&forced);
+    if (state != CONSTRAIN_FAILED) return OK;
+    grammar_matcher_failed(c->matcher, err);
+    return err->status;
+}
+
+Status seq_new(const Job *job, const ModelInfo *m, const EngineOptions *o, Seq **out, Err *err)
 {
     TRY(check_job(job, m, err));
-    Layout l = layout(job, drafts);
+    Layout l = layout(job, m, o->draft_tokens > 0);
     char *block = mem_grow(NULL, l.end); /* not zeroed: pages of a long output that never comes stay untouched */
     Seq *s = (Seq *)(void *)block;
     *s = (Seq){ .state = SEQ_NEW,
@@ -199,12 +232,17 @@ Status seq_new(const Job *job, const ModelInfo *m, bool drafts, Seq **out, Err *
     copy_sampling(s, job, m->n_vocab, block, &l);
     index_prompt(s, (int32_t *)(void *)(block + l.draft), l.n_draft_slots);
     if (job->sampling.prompt_logprobs_from >= 0) s->next_logprob = MAX(job->sampling.prompt_logprobs_from, 1);
-    *out = s;
-    return OK;
+    Status status = OK;
+    if (job->grammar && job->sampling.max_new > 0)
+        status = begin_output(s, job, mask_words(m), !o->no_jump, (uint32_t *)(void *)(block + l.mask_at), err);
+    if (status != OK) seq_free(s);
+    *out = status == OK ? s : NULL;
+    return status;
 }
 
 void seq_free(Seq *s)
 {
+    grammar_matcher_free(s->constrain.matcher);
     mem_free(s);
 }
 

@@ -2,10 +2,12 @@
 #ifndef ENGINE_SEQ_H
 #define ENGINE_SEQ_H
 
+#include "engine/constrain.h"
 #include "engine/draft.h"
 #include "engine/engine.h"
 
-typedef struct Seq Seq;
+enum { SEQ_STOP_IDS_MAX = 1024 };
+enum { SEQ_JUMP_ROWS = 64 }; /* of forced text that go with those that decode; a longer one waits like a prompt */
 
 typedef enum {
     SEQ_NEW,     /* in the inbox */
@@ -46,7 +48,9 @@ struct Seq {
     int64_t deadline_ns; /* 0: none */
     Sampling sampling;
     SeqCounts counts;
-    Draft draft;      /* slot NULL: it never has guesses */
+    Draft draft; /* slot NULL: it never has guesses */
+    Constrain constrain;
+    int n_untold;     /* the last of tok[]: forced before the first pass, told after EV_STARTED */
     int next_logprob; /* prompt position whose logprob is to be queued next; n_prompt: none is */
     void (*on_event)(void *ctx, const Event *e);
     void *ctx;
@@ -65,8 +69,8 @@ struct Seq {
     Seq *followers, *next, *prev; /* those parked here; neighbours in the leader's list */
 };
 
-/* The job is checked against the model's limits. drafts: its next tokens will be guessed. Any thread. */
-Status seq_new(const Job *job, const ModelInfo *m, bool drafts, Seq **out, Err *err);
+/* The job is checked against the model's limits, and its grammar makes the first mask. o: the engine's. Any thread. */
+Status seq_new(const Job *job, const ModelInfo *m, const EngineOptions *o, Seq **out, Err *err);
 void seq_free(Seq *s);
 void seq_append(Seq *s, int32_t token); /* one token of output, with its counts */
 static inline int seq_n_out(const Seq *s)
@@ -80,7 +84,7 @@ static inline int seq_pages_for(int n_tok)
 /* Whether its output ends at max_new and nowhere else, unless somebody outside ends it. */
 static inline bool seq_length_known(const Seq *s)
 {
-    return s->sampling.n_stop_ids == 0;
+    return s->sampling.n_stop_ids == 0 && !s->constrain.matcher;
 }
 /* How many tokens there are when all that is queued has been drawn. */
 static inline int seq_n_planned(const Seq *s)
@@ -96,6 +100,12 @@ static inline int seq_n_positions(const Seq *s)
 static inline int seq_rows_left(const Seq *s)
 {
     return s->counts.list && s->n_drawing ? 0 : seq_n_positions(s) - s->n_computed;
+}
+/* Whether its next rows are output: one, or with it those of text that was forced. */
+static inline bool seq_decodes(const Seq *s)
+{
+    int left = seq_rows_left(s);
+    return left == 1 || (s->constrain.matcher && left > 1 && left <= SEQ_JUMP_ROWS && s->n_computed >= s->n_prompt);
 }
 /* Whether tokens after the next may be drawn in one pass with it: each row must know how to draw before the rows before it
  * have drawn. Penalties would have to count those. */

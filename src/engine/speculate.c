@@ -39,7 +39,7 @@ static int guess(const Speculate *p, const Sched *s, Seq *q, int rows)
 {
     if (!seq_may_draft(q)) return 0;
     int n = MIN(draft_guess(&q->draft, q->tok, q->n_tok, p->most), q->sampling.max_new - seq_n_out(q) - 1);
-    n = MIN(n, MIN(s->rows_left, s->logits_left));
+    n = constrain_holds(q, q->draft.token, MIN(n, MIN(s->rows_left, s->logits_left)));
     if (!p->always) n = MIN(n, SPECULATE_ROWS - rows);
     int room = q->n_pages * KV_PAGE_TOKENS - q->n_tok;
     return n > room && kv_available(s->kv) <= s->n_running ? room : n;

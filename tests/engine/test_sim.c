@@ -3,12 +3,16 @@
  *
  * In each: every job ends exactly once; what it was told is what it is told alone (or the beginning of it, if it was
  * ended from outside), whether the engine guesses ahead or not; no page is lost; everybody gets through. The engine verifies itself after each step, and the device
- * checks the content of every page it is sent to.
+ * checks the content of every page it is sent to. Some jobs' outputs are bounded by a grammar: they stay inside its language, and what is
+ * forced is appended as it is alone.
  * RADISH_SEED=n replays one world; RADISH_SIM_SECONDS=n makes the search longer. */
 #include "base/log.h"
-#include "engine/bench.h"
+#include "engine/language.h"
 
 enum { JOBS = 64, PROMPT_MAX = 260, NEW_MAX = 70, DOCS = 6, STEPS_MAX = 60000 };
+
+static Language language;
+static Grammar *grammars[4];
 
 typedef struct {
     int32_t prompt[PROMPT_MAX + NEW_MAX];
@@ -30,7 +34,7 @@ typedef struct World {
     EngineOptions options;
     int n_pages;
     float fault_rate, repeat;
-    uint64_t drafted, accepted;
+    uint64_t drafted, accepted, jumped;
     Bench bench;
     Run *run; /* [JOBS] */
     int n_runs, n_ended;
@@ -61,6 +65,7 @@ static void choose_options(World *w)
                                   .use_radix = !one_in(w, 5),
                                   .ahead = one_in(w, 2),
                                   .verify = true };
+    w->options.no_jump = one_in(w, 4);
     if (!w->options.ahead && !one_in(w, 3)) {
         w->options.draft_tokens = 1 + (int)below(w, ENGINE_DRAFT_MAX);
         w->options.draft_always = one_in(w, 2);
@@ -102,6 +107,12 @@ static void finish_choosing(World *w, Run *r)
     r->world = w;
     r->job = (Job){ .prompt = r->prompt, .n_prompt = r->n_prompt, .on_event = hear, .ctx = r };
     r->job.sampling = choose_sampling(w, r);
+    if (one_in(w, 3)) {
+        r->job.grammar = grammars[below(w, COUNT(grammars))];
+        r->job.encode = one_in(w, 5) ? NULL : language_encode;
+        r->job.encode_arg = &language;
+        if (one_in(w, 2)) r->stop[0] = LANGUAGE_END;
+    }
     r->job.salt = one_in(w, 6);
     r->job.priority = one_in(w, 8) ? (int)below(w, 3) - 1 : 0;
     if (one_in(w, 12)) r->job.deadline_ns = r->arrives_ns + (int64_t)below(w, 3000000);
@@ -218,6 +229,7 @@ static uint64_t play(World *w)
     engine_stats(w->bench.engine, &s);
     assert_int_equal(s.n_running + s.n_waiting, 0);
     w->drafted = s.drafted_tokens;
+    w->jumped = s.jumped_tokens;
     w->accepted = s.accepted_tokens;
     assert_true(w->accepted <= w->drafted && (w->options.draft_tokens || !w->drafted));
     assert_int_equal(engine_flush_cache(w->bench.engine, 0, NULL), OK);
@@ -232,8 +244,9 @@ static uint64_t play(World *w)
 
 enum { ALONE_ROWS = 512, ALONE_PAGES = 32 };
 
-/* One pass over positions [from, n), logits of all from `scored` on. */
-static void alone_pass(const World *w, Run *r, const int32_t *tok, int from, int n, int scored, SampleOut *out)
+/* One pass over positions [from, n), logits of all from `scored` on. mask: NULL, or of the token drawn. */
+static void alone_pass(const World *w, Run *r, const int32_t *tok, int from, int n, int scored, const uint32_t *mask,
+                       SampleOut *out)
 {
     const Sampling *p = &r->job.sampling;
     static int32_t pos[ALONE_ROWS], pages[ALONE_PAGES], logit_row[ALONE_ROWS];
@@ -268,7 +281,8 @@ static void alone_pass(const World *w, Run *r, const int32_t *tok, int from, int
                                        .bias = p->bias,
                                        .n_bias = p->n_bias,
                                        .banned = p->stop_ids,
-                                       .n_banned = n_out < p->min_new ? p->n_stop_ids : 0,
+                                       .n_banned = n_out < p->min_new && !mask ? p->n_stop_ids : 0,
+                                       .allowed = i + 1 == n ? mask : NULL,
                                        .n_vocab = VOCAB,
                                        .target = i + 1 < r->n_prompt ? tok[i + 1] : -1 };
     }
@@ -290,30 +304,91 @@ static void alone_pass(const World *w, Run *r, const int32_t *tok, int from, int
     assert_int_equal(model_sample_wait(w->bench.model, out, n_logit, &err), OK);
 }
 
+static bool is_stop(const Sampling *p, int32_t token)
+{
+    for (int i = 0; i < p->n_stop_ids; i++)
+        if (p->stop_ids[i] == token) return true;
+    return false;
+}
+
+/* The mask of the next token, the slow way: each token is tried. False: only the end may come. */
+static bool alone_mask(const Sampling *p, GrammarMatcher *m, int n_out, uint32_t *mask)
+{
+    int n = 0, n_banned = 0;
+    bool other = false;
+    memset(mask, 0, VOCAB / 8);
+    for (int32_t id = 0; id < VOCAB; id++) {
+        if (!grammar_accepts(m, &id, 1)) continue;
+        other = other || id != LANGUAGE_END;
+        n++;
+        n_banned += n_out < p->min_new && is_stop(p, id);
+        mask[id / 32] |= 1u << (id % 32);
+    }
+    for (int32_t id = 0; id < VOCAB && n_out < p->min_new && n_banned < n; id++)
+        if (is_stop(p, id)) mask[id / 32] &= ~(1u << (id % 32));
+    return other;
+}
+
+/* Appends what must come; returns how many. */
+static int alone_jump(const World *w, const Run *r, GrammarMatcher *m, int32_t *tok, int n, int room)
+{
+    Ids ids = { 0 };
+    int n_out = n - r->n_prompt, took = 0, back = MIN(n_out, 2);
+    if (w->options.no_jump || !r->job.encode || r->job.sampling.n_top_logprobs >= 0) return 0;
+    grammar_forced_tokens(m, tok + n - back, (size_t)back, language_encode, &language, &ids);
+    while (took < room && (size_t)took < ids.n && !is_stop(&r->job.sampling, ids.p[took])) {
+        assert_true(grammar_accept(m, ids.p[took]));
+        tok[n + took] = ids.p[took];
+        took++;
+    }
+    ids_free(&ids);
+    return took;
+}
+
 static void play_one_alone(const World *w, Run *r)
 {
     const Sampling *p = &r->job.sampling;
     static SampleOut out[ALONE_ROWS];
     int32_t tok[ALONE_ROWS];
+    uint32_t mask[VOCAB / 32];
     Heard *a = &r->alone;
-    int n = r->n_prompt, first = p->prompt_logprobs_from >= 0 ? MAX(p->prompt_logprobs_from - 1, 0) : n - 1;
+    int n = r->n_prompt, done = 0, first = p->prompt_logprobs_from >= 0 ? MAX(p->prompt_logprobs_from - 1, 0) : n - 1;
+    GrammarMatcher *m = r->job.grammar && p->max_new > 0 ? grammar_matcher_new(r->job.grammar) : NULL;
     memcpy(tok, r->prompt, (size_t)n * sizeof *tok);
-    alone_pass(w, r, tok, 0, n, MIN(first, n - 1), out);
-    int n_scored = MAX(n - 1 - first, 0);
-    for (int i = 0; i < n_scored; i++) a->prompt_logprob_sum += out[i].logprob;
-    a->n_scored = n_scored;
+    if (m && p->prompt_logprobs_from < 0) n += alone_jump(w, r, m, tok, n, p->max_new - 1);
+    if (m) alone_mask(p, m, n - r->n_prompt, mask);
+    if (n > r->n_prompt) first = n - 1;
+    const SampleOut *drawn = out;
     a->reason = END_LENGTH;
-    const SampleOut *drawn = &out[n_scored];
-    while (a->n_out < p->max_new) {
-        a->n_out++;
-        for (int i = 0; i < p->n_stop_ids; i++)
-            if (p->stop_ids[i] == drawn->token) a->reason = END_STOP;
-        if (a->reason == END_STOP) return;
+    for (;; first = n - 1) {
+        alone_pass(w, r, tok, done, n, MIN(first, n - 1), m ? mask : NULL, out);
+        if (done == 0) {
+            a->n_scored = MAX(n - 1 - first, 0);
+            for (int i = 0; i < a->n_scored; i++) a->prompt_logprob_sum += out[i].logprob;
+        }
+        drawn = out + (done == 0 ? a->n_scored : 0);
+        done = n;
+        if (p->max_new == 0) break;
+        tok[n++] = drawn->token;
+        if (m) assert_true(grammar_accept(m, drawn->token));
+        if (is_stop(p, drawn->token) || (m && grammar_ended(m))) {
+            a->reason = END_STOP;
+            break;
+        }
         a->logprob_sum += drawn->logprob;
-        a->tok[a->n_tok++] = tok[n++] = drawn->token;
-        alone_pass(w, r, tok, n - 1, n, n - 1, out);
-        drawn = out;
+        bool open = !m || alone_mask(p, m, n - r->n_prompt, mask);
+        if (m && open && n - r->n_prompt < p->max_new) {
+            n += alone_jump(w, r, m, tok, n, p->max_new - (n - r->n_prompt));
+            open = alone_mask(p, m, n - r->n_prompt, mask);
+        }
+        if (!open) a->reason = END_STOP;
+        if (!open || n - r->n_prompt == p->max_new) break;
     }
+    a->n_out = n - r->n_prompt;
+    a->n_tok =
+        a->n_out - (p->max_new > 0 && a->reason == END_STOP && (is_stop(p, tok[n - 1]) || (m && grammar_ended(m))));
+    memcpy(a->tok, tok + r->n_prompt, (size_t)a->n_tok * sizeof *tok);
+    grammar_matcher_free(m);
 }
 
 static void play_alone(World *w)
@@ -335,7 +410,11 @@ static void compare(const World *w, const Run *r)
     assert_true(w->fault_rate > 0 || h->reason != END_FAILED);
     assert_true(r->job.deadline_ns || h->reason != END_TIMEOUT);
     assert_true(h->n_cached == 0 || w->options.use_radix);
-    bool natural = h->reason == END_LENGTH || (h->reason == END_STOP && h->matched >= 0);
+    if (r->job.grammar && h->n_tok) assert_true(language_has(r->job.grammar, h->tok, h->n_tok, false));
+    bool complete =
+        r->job.grammar && h->reason == END_STOP && h->n_tok == a->n_tok; /* ended by itself, or just before */
+    bool natural =
+        h->reason == END_LENGTH || (h->reason == END_STOP && h->matched >= 0) || (complete && r->stop_at < 0);
     if (!natural) return;
     assert_int_equal(h->reason, a->reason);
     assert_int_equal(h->n_tok, a->n_tok);
@@ -379,7 +458,7 @@ static int print_seed_after(void **state)
 }
 
 typedef struct {
-    uint64_t worlds, jobs, steps, preempted, cached, faults, drafted, accepted;
+    uint64_t worlds, jobs, steps, preempted, cached, faults, drafted, accepted, jumped, bounded;
 } Tally;
 
 static void count(Tally *t, const World *w)
@@ -389,9 +468,11 @@ static void count(Tally *t, const World *w)
     t->faults += w->fault_rate > 0;
     t->drafted += w->drafted;
     t->accepted += w->accepted;
+    t->jumped += w->jumped;
     for (int i = 0; i < w->n_runs; i++) {
         t->preempted += (uint64_t)w->run[i].heard.n_preempted;
         t->cached += w->run[i].heard.n_cached > 0;
+        t->bounded += w->run[i].job.grammar && w->run[i].heard.n_tok > 0;
     }
 }
 
@@ -415,13 +496,14 @@ static void test_worlds(void **state)
     running_seed = UINT64_MAX;
     print_message(
         "%llu worlds, %llu jobs, %llu steps; %llu preemptions, %llu jobs with a cached prefix, %llu worlds with "
-        "faults; %llu tokens guessed, %llu of them right\n",
+        "faults; %llu tokens guessed, %llu of them right; %llu answers inside a grammar, %llu tokens forced\n",
         (unsigned long long)t.worlds, (unsigned long long)t.jobs, (unsigned long long)t.steps,
         (unsigned long long)t.preempted, (unsigned long long)t.cached, (unsigned long long)t.faults,
-        (unsigned long long)t.drafted, (unsigned long long)t.accepted);
+        (unsigned long long)t.drafted, (unsigned long long)t.accepted, (unsigned long long)t.bounded,
+        (unsigned long long)t.jumped);
     if (replay) return;
     assert_true(t.drafted > t.accepted && t.accepted > 0);
-    assert_true(t.preempted > 0 && t.cached > 0); /* or the worlds are too kind */
+    assert_true(t.preempted > 0 && t.cached > 0 && t.bounded > 0 && t.jumped > 0); /* or the worlds are too kind */
 }
 
 /* Same seed, same world: every event of every job in the same step. */
@@ -444,6 +526,30 @@ static void test_same_seed_same_world(void **state)
     running_seed = UINT64_MAX;
 }
 
+static int open_language(void **state)
+{
+    static const char *const patterns[] = { "\\{\"name\":\"[a-e]{1,6}\",\"on\":(true|false),\"off\":\\[1,2,12\\]\\}",
+                                            "((abc|xyz|true), ){2,20}(on|off)", "(\"name\": ?\"(ab|abc|x)\",){1,9}" };
+    (void)state;
+    language_open(&language);
+    for (size_t i = 0; i < COUNT(patterns); i++)
+        grammars[i] = language_grammar(&language, GRAMMAR_REGEX, patterns[i], NULL);
+    grammars[COUNT(patterns)] = language_grammar(
+        &language, GRAMMAR_JSON_SCHEMA,
+        "{\"type\":\"object\",\"properties\":{\"name\":{\"enum\":[\"abc\",\"xyz\",\"on\"]},\"na\":{\"type\":"
+        "\"array\",\"items\":{\"type\":\"boolean\"}}},\"required\":[\"name\",\"na\"]}",
+        NULL);
+    return 0;
+}
+
+static int close_language(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(grammars); i++) grammar_drop(grammars[i]);
+    language_close(&language);
+    return 0;
+}
+
 int main(void)
 {
     log_set_level(LOG_NONE); /* faults are part of the game */
@@ -451,5 +557,5 @@ int main(void)
         cmocka_unit_test_teardown(test_worlds, print_seed_after),
         cmocka_unit_test_teardown(test_same_seed_same_world, print_seed_after),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_language, close_language);
 }

@@ -578,9 +578,21 @@ static bool may_draw(const SampleRow *r, int32_t id)
     return !r->allowed || (r->allowed[id / 32] >> (id % 32) & 1);
 }
 
+/* One of those that a mask allows, each as likely as the others; -1: there is none. */
+static int32_t draw_masked(uint64_t hash, const SampleRow *r)
+{
+    uint64_t n = 0, k;
+    for (int32_t id = 0; id < r->n_vocab; id++) n += may_draw(r, id);
+    if (n == 0) return -1;
+    k = hash_mix(hash) % n;
+    for (int32_t id = 0;; id++)
+        if (may_draw(r, id) && k-- == 0) return id;
+}
+
 static int32_t draw(uint64_t hash, const SampleRow *r)
 {
     uint64_t n = (uint64_t)r->n_vocab;
+    if (r->allowed) return MAX(draw_masked(hash, r), 0);
     for (uint64_t i = 0; i < TRIES_MAX; i++) {
         int32_t id = (int32_t)(hash_mix(hash + i) % n);
         if (may_draw(r, id)) return id;
