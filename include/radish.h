@@ -64,12 +64,14 @@ typedef struct {
     bool prefill_first;          /* prompts in passes of their own, before decoding */
     const char *kv_dtype;        /* "auto", "f32", "f16", "bf16", "int8" */
     bool disable_radix_cache;
-    const char *speculative; /* NULL or "NONE"; "NGRAM": tokens are guessed from the request's own text and several
+    const char *speculative;   /* NULL or "NONE"; "NGRAM": tokens are guessed from the request's own text and several
                                     checked in one step. No token changes. Ignored on devices that queue (cuda) */
-    int draft_tokens;        /* guesses of a request in a step at most, up to 8; default 8 */
-    uint64_t random_seed;    /* base of the seeds of requests that bring none; default: from the clock */
-    bool verify;             /* check every invariant after each step (slow) */
-    bool profile;            /* keep what radish_profile tells; costs a little */
+    int draft_tokens;          /* guesses of a request in a step at most, up to 8; default 8 */
+    bool disable_jump_forward; /* text that a constraint forces is drawn token by token */
+    bool compact_json;         /* constraints of JSON leave no choice of white space, unless a request says otherwise */
+    uint64_t random_seed;      /* base of the seeds of requests that bring none; default: from the clock */
+    bool verify;               /* check every invariant after each step (slow) */
+    bool profile;              /* keep what radish_profile tells; costs a little */
     /* The device has failed and every request is ended. Engine thread: hand over and return. */
     void (*on_fault)(void *ctx, const char *why);
     void *fault_ctx;
@@ -115,7 +117,21 @@ typedef struct {
     int n_out;                /* tokens of output counted (up to and with the one that completed a stop string) */
     int n_preempted;
     const char *message;
+    RadishStatus
+        status; /* RADISH_END_FAILED: INVALID, UNSUPPORTED, LIMIT: the request's constraint; else the server's fault */
 } RadishEvent;
+
+/* What the whole output must be. Compiled on threads of its own; one that cannot be honoured ends the request with RADISH_END_FAILED
+ * before anything else is told, so that an answer is never unconstrained. The output ends where nothing may follow. */
+typedef enum {
+    RADISH_FREE = 0,
+    RADISH_REGEX,         /* text: a regular expression that the whole output matches */
+    RADISH_CHOICE,        /* text: a JSON array of strings, one of which is the output */
+    RADISH_EBNF,          /* text: rules, GBNF or SGLang's dialect */
+    RADISH_JSON_SCHEMA,   /* text: a schema */
+    RADISH_JSON_OBJECT,   /* any JSON object; no text */
+    RADISH_STRUCTURAL_TAG /* text: JSON, SGLang's and XGrammar's forms */
+} RadishConstraintKind;
 
 typedef struct {
     int32_t id;
@@ -146,11 +162,16 @@ typedef struct {
     const int32_t *stop_ids; /* besides the model's own */
     int n_stop_ids;
     bool ignore_eos, keep_stop, keep_special;
-    int top_logprobs;         /* -1: no logprobs; 0: chosen token only; up to 20 alternatives */
-    int prompt_logprobs_from; /* -1: none */
-    const char *cache_salt;   /* requests of different salts never share cached prefixes */
-    int priority;             /* higher first */
-    int timeout_ms;           /* 0: none */
+    int top_logprobs;                /* -1: no logprobs; 0: chosen token only; up to 20 alternatives */
+    int prompt_logprobs_from;        /* -1: none */
+    RadishConstraintKind constraint; /* needs a tokenizer */
+    const char *constraint_text;
+    size_t n_constraint_text;
+    const char
+        *constraint_options; /* NULL, or a JSON object of options of its kind: "root" of EBNF; of JSON "whitespace" */
+    const char *cache_salt;  /* requests of different salts never share cached prefixes */
+    int priority;            /* higher first */
+    int timeout_ms;          /* 0: none */
     void (*on_event)(void *ctx, const RadishEvent *e);
     void *ctx;
 } RadishRequest;
@@ -204,6 +225,7 @@ typedef struct {
     int running, waiting;
     int kv_pages, kv_pages_free, kv_pages_cached;
     uint64_t steps, prompt_tokens, prefill_tokens, cached_tokens, output_tokens;
+    uint64_t jumped_tokens;                   /* of output: forced by a constraint, and not drawn */
     uint64_t drafted_tokens, accepted_tokens; /* guessed (RadishOptions.speculative), and of these drawn */
     uint64_t requests_done, requests_cancelled, requests_failed, preemptions;
     double busy_s, sched_s, prefill_s, decode_s;

@@ -31,6 +31,7 @@ void radish_stats(Radish *r, RadishStats *out)
         .prefill_tokens = s.prefill_tokens,
         .cached_tokens = s.cached_tokens,
         .output_tokens = s.decode_tokens,
+        .jumped_tokens = s.jumped_tokens,
         .drafted_tokens = s.drafted_tokens,
         .accepted_tokens = s.accepted_tokens,
         .requests_done = s.jobs_done,

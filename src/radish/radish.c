@@ -182,6 +182,7 @@ static Status open_engine(Radish *r, const RadishOptions *o, const ModelOptions 
                         .use_radix = !o->disable_radix_cache,
                         .prefill_first = o->prefill_first,
                         .ahead = r->ops->queues,
+                        .no_jump = o->disable_jump_forward,
                         .verify = o->verify,
                         .on_fault = o->on_fault,
                         .fault_ctx = o->fault_ctx };
@@ -265,6 +266,8 @@ static Status open_all(Radish *r, const RadishOptions *o, Err *err)
     if (pthread_create(&r->text_thread, NULL, radish_text_main, r) != 0)
         return fail(err, E_LIMIT, "cannot start a thread");
     r->text_runs = true;
+    r->compact_json = o->compact_json;
+    if (r->tok) r->constraints = radish_constraints_new(r);
     load_close(r->checkpoint); /* weights are on the device now: the mapped file need not stay resident */
     r->checkpoint = NULL;
     return engine_start(r->engine, err);
@@ -288,6 +291,7 @@ int radish_open(const RadishOptions *o, Radish **out, RadishError *error)
 void radish_close(Radish *r)
 {
     if (!r) return;
+    radish_constraints_close(r->constraints);
     engine_close(r->engine); /* ends every job; their events are in the mailbox now */
     if (r->events) mailbox_close(r->events);
     if (r->text_runs) pthread_join(r->text_thread, NULL);

@@ -171,7 +171,8 @@ static Status submit(Radish *r, const RadishRequest *q, Ids *prompt, uint64_t *i
     Request *p = request_new(r, q);
     p->first_id = q->prompt_logprobs_from == 0 ? prompt->p[0] : -1;
     fill_job(r, q, p, prompt, max_new, &job);
-    Status status = engine_submit(r->engine, &job, id, err);
+    Status status = q->constraint == RADISH_FREE ? engine_submit(r->engine, &job, id, err)
+                                                 : radish_submit_constrained(r, q, &job, id, err);
     if (status != OK) radish_request_free(p);
     return status;
 }
@@ -188,11 +189,12 @@ int radish_submit(Radish *r, const RadishRequest *q, uint64_t *id, RadishError *
 
 void radish_cancel(Radish *r, uint64_t id)
 {
-    engine_cancel(r->engine, id);
+    if (!radish_constraints_cancel(r->constraints, id, false)) engine_cancel(r->engine, id);
 }
 
 void radish_cancel_all(Radish *r)
 {
+    radish_constraints_cancel(r->constraints, 0, true);
     engine_cancel_all(r->engine);
 }
 
@@ -201,16 +203,16 @@ void radish_cancel_all(Radish *r)
 typedef struct {
     Request *request;
     Event event;
-} Note; /* followed in the mailbox by n_top floats and n_top ids */
+    RadishStatus status; /* of END_FAILED */
+} Note;                  /* followed in the mailbox by n_top floats and n_top ids */
 
-void radish_on_engine_event(void *request, const Event *e)
+static void post(Request *q, const Event *e, Status status)
 {
-    Request *q = request;
     struct {
         float logprob[SAMPLE_TOP_MAX];
         int32_t id[SAMPLE_TOP_MAX];
     } top;
-    Note note = { q, *e };
+    Note note = { q, *e, (RadishStatus)status };
     if (e->message)
         note.event.message =
             arena_cstr(q->arena, str_of(e->message)); /* the engine's text may go before ours is read */
@@ -220,6 +222,18 @@ void radish_on_engine_event(void *request, const Event *e)
         memcpy(top.id, e->top_id, (size_t)n * sizeof(int32_t));
     }
     mailbox_put(q->r->events, &note, sizeof note, &top, n > 0 ? sizeof top : 0);
+}
+
+void radish_on_engine_event(void *request, const Event *e)
+{
+    post(request, e, e->refused ? E_LIMIT : e->reason == END_FAILED ? E_DEVICE : OK);
+}
+
+void radish_end_unbegun(Request *q, uint64_t id, EndReason reason, const Err *why)
+{
+    Event e = { .kind = EV_END, .job = id, .reason = reason, .matched = -1 };
+    if (reason == END_FAILED) e.message = why->text;
+    post(q, &e, why ? why->status : OK);
 }
 
 static void tell_token(Request *q, RadishEvent *out, Buf *text)
@@ -285,6 +299,7 @@ static void tell(const Note *note, const float *top_logprob, const int32_t *top_
                         .n_out = e->n_out,
                         .n_preempted = e->n_preempted,
                         .message = e->message,
+                        .status = note->status,
                         .text = "" };
     if (!q->stopped) {
         if (e->kind == EV_TOKEN)

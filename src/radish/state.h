@@ -12,6 +12,8 @@
 #include "radish.h"
 #include "tok/tok.h"
 
+typedef struct Constraints Constraints; /* constraint.c */
+
 struct Radish {
     Arena *boot; /* strings and tables that live as long as this does */
     Checkpoint *checkpoint;
@@ -24,7 +26,9 @@ struct Radish {
     Model *model;
     Engine *engine;
     int draft_tokens; /* that it may guess of a request in a step */
-    Mailbox *events;  /* engine thread to text thread */
+    bool compact_json;
+    Constraints *constraints; /* NULL: without a tokenizer there are none */
+    Mailbox *events;          /* engine thread to text thread */
     pthread_t text_thread;
     bool text_runs;
     RadishInfo info;
@@ -51,6 +55,16 @@ int radish_report(RadishError *out, const Err *err); /* copies an Err out; retur
 void *radish_text_main(void *radish);                /* the text thread */
 void radish_on_engine_event(void *request, const Event *e);
 void radish_request_free(Request *q);
-Status radish_read_defaults(Radish *r, Err *err); /* generation_config.json into info */
+/* The request ends before it began. Any thread. */
+void radish_end_unbegun(Request *q, uint64_t id, EndReason reason, const Err *why);
+
+/* constraint.c */
+Constraints *radish_constraints_new(Radish *r);
+void radish_constraints_close(
+    Constraints *c); /* ends what is being compiled; before the engine is closed. NULL is fine */
+/* Submits job once the constraint of q is compiled, which may be later and on another thread. From OK on the Request is not the caller's. */
+Status radish_submit_constrained(Radish *r, const RadishRequest *q, const Job *job, uint64_t *id, Err *err);
+bool radish_constraints_cancel(Constraints *c, uint64_t id, bool all); /* false: no such request waits here */
+Status radish_read_defaults(Radish *r, Err *err);                      /* generation_config.json into info */
 
 #endif
