@@ -143,10 +143,12 @@ Status call_names(Call *c, Params *p)
 
 /* ---- finishing ---- */
 
-static void set_error(Call *c, const Err *err)
+/* param: the field at fault, NULL: c->param knows. */
+static void set_error(Call *c, const Err *err, const char *param)
 {
     if (atomic_exchange(&c->claimed, true)) return; /* the first one is told */
     c->error = *err;
+    if (param) c->param = param;
     atomic_store(&c->failed, true);
 }
 
@@ -235,11 +237,13 @@ static void take_end(Choice *h, const RadishEvent *e)
     h->end_ns = clock_ns();
     Err err;
     if (e->reason == RADISH_END_FAILED) {
-        fail(&err, E_DEVICE, "%s", e->message ? e->message : "the engine failed");
-        set_error(c, &err);
+        bool refused = e->status == RADISH_INVALID || e->status == RADISH_UNSUPPORTED || e->status == RADISH_LIMIT;
+        Status status = e->status == RADISH_OK ? E_DEVICE : (Status)e->status;
+        fail(&err, status, "%s", e->message ? e->message : "the engine failed");
+        set_error(c, &err, refused ? c->constraint : NULL);
     } else if (e->reason == RADISH_END_TIMEOUT) {
         fail(&err, E_BUSY, "the engine did not answer in time");
-        set_error(c, &err);
+        set_error(c, &err, NULL);
     }
 }
 
@@ -398,7 +402,7 @@ static void run_call(void *call)
     Err err = { 0 };
     Status status = c->prompts ? submit_all(c, &err) : prepare(c, &err);
     if (status != OK) {
-        set_error(c, &err);
+        set_error(c, &err, NULL);
         cancel(c);
     }
     close_one(c);
@@ -423,7 +427,7 @@ static void start(Call *c)
     atomic_fetch_add(&c->server->n_requests, 1);
     if (call_queue(c->server, c->body.n, run_call, c)) return;
     fail(&err, E_BUSY, "too many requests are waiting; try again");
-    set_error(c, &err);
+    set_error(c, &err, NULL);
     close_one(c);
 }
 

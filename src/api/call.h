@@ -117,6 +117,7 @@ struct Call {
     atomic_bool claimed, failed;
     Err error; /* of a failed call; by whoever claimed it, before `failed` */
     const char *param, *code;
+    const char *constraint; /* the field that constrains the answers, NULL: none does */
 };
 
 /* Takes the reply over; the body is moved out of the request. Runs prepare and submits on a text thread. */

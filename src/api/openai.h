@@ -6,7 +6,7 @@
 
 enum { OPENAI_TOP_MAX = CALL_TOP_MAX };
 
-/* Fields that mean the same in both: model, stream, stream_options, priority, sampling, n. q: the request to fill, with the defaults
+/* Fields that mean the same in both: model, stream, stream_options, priority, sampling, constraints, n. q: the request to fill, with the defaults
  * in it. */
 Status openai_common(Call *c, Params *p, RadishRequest *q);
 /* {"id":..,"object":..,"created":..,"model":..,"choices":[ */

@@ -303,10 +303,6 @@ Status params_unsupported(Params *p)
     static const struct {
         const char *key, *why;
     } fields[] = {
-        { "regex", "is not supported yet: this server cannot constrain the answer, leave the field out" },
-        { "ebnf", "is not supported yet: this server cannot constrain the answer, leave the field out" },
-        { "json_schema", "is not supported yet: this server cannot constrain the answer, leave the field out" },
-        { "structural_tag", "is not supported yet: this server cannot constrain the answer, leave the field out" },
         { "stop_regex", "is not supported yet: use stop with plain strings" },
         { "suffix", "is not supported: the text after the answer cannot be given" },
         { "lora_path", "is not supported: this server has no adapters, leave the field out" },
@@ -327,15 +323,7 @@ Status params_unsupported(Params *p)
     for (size_t i = 0; i < COUNT(fields); i++) {
         if (asks(json_object_get(p->o, fields[i].key))) return params_refuse(p, fields[i].key, "%s", fields[i].why);
     }
-    const json_t *format = params_get(p, "response_format");
-    if (!format) return OK;
-    const json_t *type = json_object_get(format, "type");
-    if (!json_is_string(type))
-        return params_refuse(p, "response_format", "must be an object with a type, such as {\"type\":\"text\"}");
-    if (!strcmp(json_string_value(type), "text")) return OK;
-    return params_refuse(p, "response_format",
-                         "%.40s is not supported yet: this server cannot constrain the answer, use {\"type\":\"text\"}",
-                         json_string_value(type));
+    return OK;
 }
 
 static Status salt_part(Params *p, const char *key, size_t index, Str *out)

@@ -2,7 +2,8 @@
  *
  * Tokens are bytes (256 BOS, 257 EOS). The answer to a prompt is the prompt again and again. The first word of a prompt can
  * ask for trouble: !busy (submit refuses), !fail (the engine fails after two tokens), !eos (ends by itself after three),
- * !slow (a token every 5 ms), !never (is never started). Events come from one thread, as the real ones do. */
+ * !slow (a token every 5 ms), !never (is never started). A constrained answer is the constraint itself, "KIND TEXT OPTIONS"; one whose
+ * text begins with ! is refused by an event, as one that does not compile. Events come from one thread, as the real ones do. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@ struct Item {
     int n_stop;
     bool cancelled, started, fails, ends, slow, never;
     Buf text;
+    Buf says; /* constrained: the answer */
 };
 
 struct Radish {
@@ -53,6 +55,16 @@ static void end(Item *t, RadishEndReason reason, int32_t matched, const char *st
                       .token = matched,
                       .index = t->n_out - 1,
                       .message = reason == RADISH_END_FAILED ? "the fake failed" : NULL };
+    emit(t, &e);
+}
+
+static void refuse_late(Item *t)
+{
+    RadishEvent e = { .kind = RADISH_EV_END,
+                      .reason = RADISH_END_FAILED,
+                      .matched_id = -1,
+                      .message = "the constraint was refused at byte 1: the fake does not like it",
+                      .status = RADISH_INVALID };
     emit(t, &e);
 }
 
@@ -87,7 +99,11 @@ static bool step(Item *t)
         end(t, RADISH_END_STOP, EOS, NULL);
         return true;
     }
-    int32_t token = t->ids[t->n_out % t->n_ids];
+    if (t->says.n && (size_t)t->n_out == t->says.n) {
+        end(t, RADISH_END_STOP, -1, NULL);
+        return true;
+    }
+    int32_t token = t->says.n ? (int32_t)(unsigned char)t->says.p[t->n_out] : t->ids[t->n_out % t->n_ids];
     char c = (char)token;
     RadishEvent e = { .kind = RADISH_EV_TOKEN,
                       .index = t->n_out++,
@@ -118,6 +134,10 @@ static bool turn(Radish *r, Item *t)
         return true;
     }
     if (t->never || (t->slow && ++t->n_slow % 100)) return false;
+    if (t->says.n > 2 && t->says.p[2] == '!') {
+        refuse_late(t);
+        return true;
+    }
     if (!t->started) start(t);
     return step(t);
 }
@@ -127,6 +147,7 @@ static void item_free(Item *t)
     for (int i = 0; i < t->n_stop; i++) mem_free(t->stop[i]);
     mem_free(t->ids);
     buf_free(&t->text);
+    buf_free(&t->says);
     mem_free(t);
 }
 
@@ -226,6 +247,9 @@ int radish_submit(Radish *r, const RadishRequest *q, uint64_t *id, RadishError *
     t->ids = mem_alloc_array((size_t)t->n_ids, sizeof *t->ids);
     t->ids[0] = BOS;
     if (q->n_ids > 0) memcpy(t->ids, q->ids, (size_t)q->n_ids * sizeof *q->ids);
+    if (q->constraint)
+        buf_printf(&t->says, "%d %.*s %s", (int)q->constraint, (int)q->n_constraint_text, q->constraint_text,
+                   q->constraint_options ? q->constraint_options : "");
     t->max_new = q->max_new_tokens < 0 ? CONTEXT - t->n_ids : q->max_new_tokens;
     if (asks_for(t, "!busy") || q->top_k == 7777) {
         item_free(t);

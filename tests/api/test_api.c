@@ -373,6 +373,29 @@ static void test_generate(void **state)
     answer_free(&r);
 }
 
+/* The fake's answer is the constraint that reached it. */
+static void test_constraints(void **state)
+{
+    App *a = *state;
+    Answer r = post(a, "/v1/completions", "{\"prompt\":\"x\",\"max_tokens\":50,\"guided_choice\":[\"a\"]}");
+    assert_string_equal(text_at(&r, "choices/0/text"), "2 [\"a\"] ");
+    assert_string_equal(text_at(&r, "choices/0/finish_reason"), "stop");
+    assert_true(json_is_null(at(r.json, "choices/0/matched_stop")));
+    answer_free(&r);
+    r = post(a, "/v1/chat/completions",
+             "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"max_tokens\":80,\"response_format\":{\"type\":"
+             "\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":{\"z\":1,\"a\":2}}}}");
+    assert_string_equal(text_at(&r, "choices/0/message/content"), "4 {\"z\":1,\"a\":2} ");
+    answer_free(&r);
+    r = post(a, "/generate",
+             "{\"text\":[\"x\",\"y\",\"z\"],\"sampling_params\":[{\"regex\":\"a\"},{\"max_new_tokens\":2},{\"ebnf\":"
+             "\"r\"}]}");
+    assert_string_equal(text_at(&r, "0/text"), "1 a ");
+    assert_string_equal(text_at(&r, "1/text"), "yy");
+    assert_string_equal(text_at(&r, "2/text"), "3 r ");
+    answer_free(&r);
+}
+
 static void test_other_endpoints(void **state)
 {
     App *a = *state;
@@ -462,8 +485,12 @@ static void test_bad_input(void **state)
         { C, "{\"prompt\":\"a\",\"stream\":true,\"stream_options\":1}", "stream_options must be an object" },
         { C, "{\"prompt\":\"a\",\"min_tokens\":17}", "min_tokens (17)" },
         { C, "{\"prompt\":\"a\",\"repetition_penalty\":0}", "repetition_penalty" },
-        { C, "{\"prompt\":\"a\",\"regex\":\"a*\"}", "regex is not supported yet" },
-        { C, "{\"prompt\":\"a\",\"response_format\":{\"type\":\"json_object\"}}", "json_object is not supported yet" },
+        { C, "{\"prompt\":\"a\",\"regex\":\"a*\",\"ebnf\":\"b\"}", "ebnf asks for one constraint" },
+        { C, "{\"prompt\":\"a\",\"response_format\":{\"type\":\"json_schema\"}}", "needs json_schema" },
+        { C, "{\"prompt\":\"a\",\"regex\":\"!\"}",
+          "the fake does not like it\",\"type\":\"invalid_request_error\",\"param\":\"regex\"" },
+        { C, "{\"prompt\":\"a\",\"regex\":\"!\",\"stream\":true}", "the fake does not like it" },
+        { C, "{\"prompt\":[\"a\",\"b\"],\"n\":2,\"guided_json\":\"!\"}", "\"param\":\"guided_json\"" },
         { C, "{\"prompt\":\"a\",\"lora_path\":\"x\"}", "no adapters" },
         { C, "{\"prompt\":\"a\",\"model\":\"fake:x\"}", "adapter" },
         { C, "{\"prompt\":\"a\",\"suffix\":\"b\"}", "suffix" },
@@ -488,8 +515,9 @@ static void test_bad_input(void **state)
         { C, "{\"prompt\":[\"a\",\"b\"],\"cache_salt\":[\"x\"]}", "cache_salt is a list of 1" },
         { M, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"rid\":7}", "a string or a list of strings" },
         { G, "{\"text\":\"a\",\"sampling_params\":{\"max_tokens\":1}}", "no field \\\"max_tokens\\\"" },
-        { G, "{\"text\":\"a\",\"sampling_params\":{\"json_schema\":\"{}\"}}",
-          "sampling_params.json_schema is not supported yet" },
+        { G, "{\"text\":\"a\",\"sampling_params\":{\"json_schema\":\"!\"}}", "\"param\":\"json_schema\"" },
+        { G, "{\"text\":\"a\",\"sampling_params\":{\"json_schema\":3}}",
+          "sampling_params.json_schema must be a schema" },
         { G, "{\"text\":\"a\",\"sampling_params\":3}", "must be an object" },
         { G, "{\"text\":\"a\",\"return_logprob\":true,\"logprob_start_len\":9}", "only 1 tokens" },
         { G, "{\"text\":\"a\",\"image_data\":\"x\"}", "text only" },
@@ -789,6 +817,7 @@ int main(void)
         cmocka_unit_test(test_completions_stream),
         cmocka_unit_test(test_chat),
         cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_constraints),
         cmocka_unit_test(test_other_endpoints),
         cmocka_unit_test(test_bad_input),
         cmocka_unit_test(test_trouble),

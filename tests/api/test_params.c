@@ -98,14 +98,9 @@ static void test_unsupported(void **state)
     static const char *const fine[] = {
         "{}",
         "{\"regex\":null,\"lora_path\":\"\",\"image_data\":[],\"session_params\":{},\"return_hidden_states\":false}",
-        "{\"response_format\":{\"type\":\"text\"}}", "{\"what_is_this\":1}"
+        "{\"regex\":\"a\"}", "{\"what_is_this\":1}"
     };
-    static const char *const bad[] = { "{\"regex\":\"a\"}",
-                                       "{\"json_schema\":{\"type\":\"object\"}}",
-                                       "{\"response_format\":{\"type\":\"json_schema\"}}",
-                                       "{\"response_format\":\"text\"}",
-                                       "{\"return_hidden_states\":\"last\"}",
-                                       "{\"input_embeds\":[[0.1]]}" };
+    static const char *const bad[] = { "{\"return_hidden_states\":\"last\"}", "{\"input_embeds\":[[0.1]]}" };
     for (size_t i = 0; i < COUNT(fine); i++) {
         Case *c = open_case(fine[i]);
         assert_int_equal(params_unsupported(&c->p), OK);
@@ -117,6 +112,94 @@ static void test_unsupported(void **state)
         assert_non_null(c->p.param);
         close_case(c);
     }
+}
+
+typedef struct {
+    const char *body;
+    RadishConstraintKind kind;
+    const char *text, *field, *options;
+} Constraint;
+
+static void test_constraints(void **state)
+{
+    (void)state;
+#define FORMAT(rest) "{\"response_format\":{\"type\":" rest "}}"
+    static const Constraint good[] = {
+        { "{}", RADISH_FREE, NULL, NULL, NULL },
+        { "{\"regex\":\"\",\"ebnf\":null,\"guided_json\":null}", RADISH_FREE, NULL, NULL, NULL },
+        { FORMAT("\"text\""), RADISH_FREE, NULL, NULL, NULL },
+        { "{\"regex\":\"a|b\"}", RADISH_REGEX, "a|b", "regex", NULL },
+        { "{\"ebnf\":\"root ::= x\"}", RADISH_EBNF, "root ::= x", "ebnf", NULL },
+        { "{\"json_schema\":\"{ }\"}", RADISH_JSON_SCHEMA, "{ }", "json_schema", NULL },
+        { "{\"json_schema\":{\"b\":1,\"a\":[]}}", RADISH_JSON_SCHEMA, "{\"b\":1,\"a\":[]}", "json_schema", NULL },
+        { "{\"structural_tag\":{\"x\":1}}", RADISH_STRUCTURAL_TAG, "{\"x\":1}", "structural_tag", NULL },
+        { "{\"guided_regex\":\"a\"}", RADISH_REGEX, "a", "guided_regex", NULL },
+        { "{\"guided_grammar\":\"g\"}", RADISH_EBNF, "g", "guided_grammar", NULL },
+        { "{\"guided_json\":true}", RADISH_JSON_SCHEMA, "true", "guided_json", NULL },
+        { "{\"guided_choice\":[\"a\",\"b\"]}", RADISH_CHOICE, "[\"a\",\"b\"]", "guided_choice", NULL },
+        { "{\"structured_outputs\":{\"json\":{},\"disable_any_whitespace\":true}}", RADISH_JSON_SCHEMA, "{}",
+          "structured_outputs", "{\"whitespace\":\"compact\"}" },
+        { "{\"structured_outputs\":{\"regex\":\"a\",\"disable_any_whitespace\":true}}", RADISH_REGEX, "a",
+          "structured_outputs", NULL },
+        { "{\"structured_outputs\":{\"json_object\":true}}", RADISH_JSON_OBJECT, "", "structured_outputs", NULL },
+        { "{\"structured_outputs\":{\"json_object\":false,\"choice\":[\"x\"]}}", RADISH_CHOICE, "[\"x\"]",
+          "structured_outputs", NULL },
+        { FORMAT("\"json_object\""), RADISH_JSON_OBJECT, "", "response_format", NULL },
+        { FORMAT("\"json_object\",\"schema\":{\"a\":1}"), RADISH_JSON_SCHEMA, "{\"a\":1}", "response_format", NULL },
+        { FORMAT("\"json_schema\",\"json_schema\":{\"name\":\"n\",\"strict\":true,\"schema\":{\"a\":1}}"),
+          RADISH_JSON_SCHEMA, "{\"a\":1}", "response_format", NULL },
+        { FORMAT("\"structural_tag\",\"triggers\":[]"), RADISH_STRUCTURAL_TAG,
+          "{\"type\":\"structural_tag\",\"triggers\":[]}", "response_format", NULL },
+    };
+    for (size_t i = 0; i < COUNT(good); i++) {
+        Case *c = open_case(good[i].body);
+        RadishRequest q = { 0 };
+        const char *field = NULL;
+        assert_int_equal(params_constraint(&c->p, true, &q, &field), OK);
+        assert_int_equal(q.constraint, good[i].kind);
+        assert_true(str_eq((Str){ q.constraint_text, q.n_constraint_text }, str_of(good[i].text)));
+        assert_true(str_eq(str_of(q.constraint_options), str_of(good[i].options)));
+        assert_true(str_eq(str_of(field), str_of(good[i].field)));
+        close_case(c);
+    }
+}
+
+static void test_bad_constraints(void **state)
+{
+    (void)state;
+    static const char *const bad[][2] = {
+        { "{\"regex\":1}", "regex must be a string" },
+        { "{\"json_schema\":[1]}", "json_schema must be a schema" },
+        { "{\"structural_tag\":true}", "structural_tag must be an object" },
+        { "{\"guided_choice\":\"a\"}", "guided_choice must be a list" },
+        { "{\"structured_outputs\":{\"grammar\":{}}}", "structured_outputs.grammar must be a string" },
+        { "{\"structured_outputs\":{\"whitespace_pattern\":\" \"}}", "whitespace_pattern is not supported" },
+        { "{\"regex\":\"a\",\"ebnf\":\"b\"}", "ebnf asks for one constraint of the answer and regex for another" },
+        { "{\"guided_json\":{},\"response_format\":{\"type\":\"json_object\"}}", "guided_json asks for one" },
+        { "{\"structured_outputs\":{\"regex\":\"a\",\"json\":{}}}", "asks for one constraint" },
+        { "{\"response_format\":\"text\"}", "must be an object with a type" },
+        { FORMAT("\"yaml\""), "has the type yaml" },
+        { FORMAT("\"json_schema\""), "needs json_schema" },
+        { FORMAT("\"json_schema\",\"json_schema\":{\"name\":\"n\"}"), "has no json_schema.schema" },
+        { FORMAT("\"json_schema\",\"json_schema\":{\"schema\":3}"), "is no object" },
+    };
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        Case *c = open_case(bad[i][0]);
+        RadishRequest q = { 0 };
+        const char *field = NULL;
+        assert_int_equal(params_constraint(&c->p, true, &q, &field), E_INVALID);
+        if (!strstr(c->err.text, bad[i][1])) print_error("%s: %s\n", bad[i][0], c->err.text);
+        assert_non_null(strstr(c->err.text, bad[i][1]));
+        assert_non_null(c->p.param);
+        close_case(c);
+    }
+#undef FORMAT
+    Case *c = open_case("{\"guided_regex\":\"a\",\"response_format\":{\"type\":\"json_object\"}}");
+    RadishRequest q = { 0 };
+    const char *field = NULL;
+    assert_int_equal(params_constraint(&c->p, false, &q, &field), OK); /* not /generate's fields */
+    assert_int_equal(q.constraint, RADISH_FREE);
+    close_case(c);
 }
 
 static void test_salt(void **state)
@@ -206,6 +289,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_many_values), cmocka_unit_test(test_numbers),
                                         cmocka_unit_test(test_sampling),    cmocka_unit_test(test_unsupported),
+                                        cmocka_unit_test(test_constraints), cmocka_unit_test(test_bad_constraints),
                                         cmocka_unit_test(test_salt),        cmocka_unit_test(test_dump),
                                         cmocka_unit_test(test_bodies) };
     return cmocka_run_group_tests(tests, NULL, NULL);
