@@ -53,9 +53,10 @@ typedef struct {
     uint32_t first, last; /* code points, inclusive; surrogates inside a range are left out */
 } CharRange;
 
-/* How characters are spelled: as UTF-8, or as the inside of a JSON string: raw where JSON allows it, and every escape:
- * \n, \", \/, \u000a in either case, surrogate pairs. Each spelled character decodes to one code point. */
-typedef enum { SPELL_UTF8, SPELL_JSON } Spelling;
+/* How characters are spelled: as UTF-8; as the inside of a JSON string: raw where JSON allows it, and every escape:
+ * \n, \", \/, \u000a in either case, surrogate pairs; or as the inside of "..." in Python: raw, \n, \", \', \u000a.
+ * Each spelled character decodes to one code point. */
+typedef enum { SPELL_UTF8, SPELL_JSON, SPELL_PYTHON } Spelling;
 
 Expr expr_bytes(Build *b, ByteSet set);
 Expr expr_literal(Build *b, Str bytes);                                /* exactly these bytes */

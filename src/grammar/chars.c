@@ -1,4 +1,5 @@
-/* chars.c - characters as byte expressions: UTF-8, and every spelling that JSON has inside a string.
+/* chars.c - characters as byte expressions: UTF-8, every spelling that JSON has inside a string, and those of Python's that all readers
+ * take the same way.
  *
  * A character is a number written in digits of a few bits: trailing bytes of UTF-8 are digits of six bits, \u escapes are hex
  * digits, a surrogate pair is 2+4+4 and 2+4+4 bits with fixed text between. One function turns a set of numbers into a
@@ -247,13 +248,13 @@ static Expr escaped_by_number(Build *b, Ranges r)
     return exprs_or(&b->x, e, 2);
 }
 
-static Expr json_class(Build *b, Ranges r)
+/* Inside quotes: raw where that is allowed, the escapes that have a name, \\ and more. names: characters, then what stands for each. */
+static Expr quoted_class(Build *b, Ranges r, const char *from, const char *to, Expr numbered)
 {
-    static const char from[] = "\"\\/\b\f\n\r\t", to[] = "\"\\/bfnrt";
     ByteSet names = { { 0 } };
     for (int i = 0; from[i]; i++)
         if (covers(r, (uint8_t)from[i], (uint8_t)from[i])) add_byte(&names, (uint8_t)to[i]);
-    Expr after[2] = { exprs_set(&b->x, names), escaped_by_number(b, r) };
+    Expr after[2] = { exprs_set(&b->x, names), numbered };
     Ranges raw = { ARENA_NEW(b->mem, CharRange, r.n + 4), 0 };
     static const CharRange plain[] = { { 0x20, 0x21 }, { 0x23, 0x5B }, { 0x5D, MAX_POINT } };
     for (size_t k = 0; k < COUNT(plain); k++) {
@@ -262,8 +263,21 @@ static Expr json_class(Build *b, Ranges r)
     }
     Expr e[2] = { utf8_class(b, raw), exprs_cat(&b->x, exprs_literal(&b->x, "\\", 1), exprs_or(&b->x, after, 2)) };
     Expr out = exprs_or(&b->x, e, 2);
-    exprs_mark_char(&b->x, out, groups_of(raw), X_JSON | X_CHAR);
+    exprs_mark_char(&b->x, out, groups_of(raw), X_CHAR);
     return out;
+}
+
+static Expr json_class(Build *b, Ranges r)
+{
+    Expr out = quoted_class(b, r, "\"\\/\b\f\n\r\t", "\"\\/bfnrt", escaped_by_number(b, r));
+    exprs_mark_char(&b->x, out, 0, X_JSON);
+    return out;
+}
+
+/* \\/ would be two characters, a surrogate pair too. */
+static Expr python_class(Build *b, Ranges r)
+{
+    return quoted_class(b, r, "\"\\'\b\f\n\r\t", "\"\\'bfnrt", escaped_by_number(b, cut(b, r, 0, 0xFFFF)));
 }
 
 Expr expr_class(Build *b, const CharRange *ranges, size_t n, Spelling how)
@@ -273,6 +287,8 @@ Expr expr_class(Build *b, const CharRange *ranges, size_t n, Spelling how)
     Expr e;
     if (how == SPELL_JSON) {
         e = json_class(b, r);
+    } else if (how == SPELL_PYTHON) {
+        e = python_class(b, r);
     } else {
         e = utf8_class(b, r);
         if (e != EXPR_NOTHING) exprs_mark_char(&b->x, e, groups_of(r), X_UTF8 | X_CHAR);

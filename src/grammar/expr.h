@@ -88,8 +88,8 @@ typedef struct {
     uint64_t fuel;
     int64_t deadline_ns; /* looked at now and then while derivatives are taken; 0: none */
     ExprStop stop;
-    uint32_t any[2]; /* by Spelling: any character, any text; 0: not made yet */
-    uint32_t text[2];
+    uint32_t any[3]; /* by Spelling: any character, any text; 0: not made yet */
+    uint32_t text[3];
 } Exprs;
 
 void exprs_init(Exprs *x, uint64_t seed, uint32_t max_nodes, uint64_t fuel);

@@ -8,6 +8,8 @@
  * Two other keys of one object may be equal: what is not listed cannot be remembered. Thread: the Build's. */
 #include "grammar/schema.h"
 
+#include "grammar/tag.h"
+
 enum {
     CHAIN = 200 /* keys listed before a rule of its own begins */,
     MAX_CELLS = 200000,
@@ -15,7 +17,6 @@ enum {
     MAX_SPACE = 20
 };
 
-static const char key_pattern[] = "([^\"\\\\\\x00-\\x1f]|\\\\[\"\\\\bfnrt]|\\\\u00[01][0-9a-f])*";
 static const char decimal_pattern[] = "(0|[1-9][0-9]*)(\\.[0-9]+)?|-([1-9][0-9]*(\\.[0-9]+)?|0\\.0*[1-9][0-9]*)";
 
 Status schema_refuse(Schema *s, Str at, const char *key, Status status, const char *why)
@@ -30,16 +31,36 @@ static Expr plain(Schema *s, const char *pattern)
     return pattern_build(s->b, str_of(pattern), PATTERN_DOT_ALL, SPELL_UTF8);
 }
 
+static Sym seq3(Schema *s, Sym x, Sym y, Sym z)
+{
+    return rule_seq(s->b, (Sym[]){ x, y, z }, 3);
+}
+
+Sym schema_sym_text(Schema *s, Expr before, Str text, Expr after)
+{
+    Sym out = SYM_EMPTY;
+    while (!build_failed(s->b)) {
+        int32_t id;
+        size_t end, n = tag_mark_text(s->b, text, &id, &end);
+        before = expr_cat(s->b, before, expr_literal(s->b, str_cut(text, 0, n)));
+        if (n == text.n) return rule_seq(s->b, (Sym[]){ out, rule_lexeme(s->b, expr_cat(s->b, before, after)) }, 2);
+        out = seq3(s, out, rule_lexeme(s->b, before), rule_token(s->b, &id, 1));
+        before = EXPR_EMPTY;
+        text = str_cut(text, end, text.n);
+    }
+    return SYM_NOTHING;
+}
+
 static Sym text_sym(Schema *s, Expr before, const char *text, Expr after)
 {
-    return rule_lexeme(s->b, expr_cat(s->b, before, expr_cat(s->b, expr_literal(s->b, str_of(text)), after)));
+    return schema_sym_text(s, before, str_of(text), after);
 }
 
 /* ---- terms that wait for their rule ---- */
 
-static Expr scalars(Schema *s, const SchemaSet *x);
+static Sym scalar_sym(Schema *s, const SchemaSet *x);
 
-static Sym sym_of(Schema *s, Term t)
+Sym schema_sym_of_term(Schema *s, Term t)
 {
     if (t == TERM_NONE || build_failed(s->b)) return SYM_NOTHING;
     if (s->term[t].has_sym) return s->term[t].sym;
@@ -56,8 +77,7 @@ static Sym sym_of(Schema *s, Term t)
         }
         s->todo[s->n_todo++] = t;
     } else {
-        Expr e = scalars(s, x);
-        if (!expr_is_nothing(s->b, e)) made = rule_lexeme(s->b, e);
+        made = scalar_sym(s, x);
     }
     s->term[t].has_sym = true;
     s->term[t].sym = made;
@@ -74,22 +94,44 @@ static Expr numbers(Schema *s, const SchemaSet *x)
     return expr_and(s->b, x->number, plain(s, "0|-?[1-9][0-9]*")); /* integers are written without .0 */
 }
 
-static Expr scalars(Schema *s, const SchemaSet *x)
+/* The insides of strings, with the quotes if those are no special tokens. */
+static Expr strings(Schema *s, const SchemaSet *x, Expr quote)
 {
-    static const char *const words[] = { "null", "true", "false" };
-    Str *text = ARENA_NEW(s->mem, Str, (size_t)x->n_lits * 2 + COUNT(words));
+    Str *text = ARENA_NEW(s->mem, Str, x->n_lits + 1);
     size_t n = 0;
+    for (uint32_t i = 0; i < x->n_lits; i++)
+        if (x->lit[i].string) text[n++] = x->lit[i].text;
+    Expr e = n ? expr_or(s->b, x->string, expr_one_of(s->b, text, n)) : x->string;
+    e = expr_cat(s->b, e, quote);
+    if (s->style->spell == SPELL_UTF8 && quote != EXPR_EMPTY) /* nothing else tells where such a text ends */
+        e = expr_and(s->b, e, expr_until(s->b, str_of(s->style->quote), SPELL_UTF8));
+    return expr_cat(s->b, quote, e);
+}
+
+static Sym scalar_sym(Schema *s, const SchemaSet *x)
+{
+    const char *const words[] = { s->style->null_word, s->style->true_word, s->style->false_word };
+    Str *text = ARENA_NEW(s->mem, Str, (size_t)x->n_lits * 2 + COUNT(words)), quote = str_of(s->style->quote);
+    size_t n = 0, end;
+    int32_t id;
     for (size_t i = 0; i < COUNT(words); i++)
         if (x->words >> i & 1) text[n++] = str_of(words[i]);
     for (uint32_t i = 0; i < x->n_lits; i++) {
-        Str t = x->lit[i].text;
-        text[n++] = x->lit[i].string ? arena_printf(s->mem, "\"%.*s\"", STR_FMT(t)) : t;
-        if (x->lit[i].point) text[n++] = arena_printf(s->mem, "%.*s.0", STR_FMT(t));
+        if (x->lit[i].string) continue;
+        text[n++] = x->lit[i].text;
+        if (x->lit[i].point) text[n++] = arena_printf(s->mem, "%.*s.0", STR_FMT(x->lit[i].text));
     }
-    Expr e = n ? expr_one_of(s->b, text, n) : EXPR_NOTHING, quote = expr_literal(s->b, STR("\""));
-    e = expr_or(s->b, e, numbers(s, x));
-    if (x->string == EXPR_NOTHING) return e;
-    return expr_or(s->b, e, expr_cat(s->b, quote, expr_cat(s->b, x->string, quote)));
+    Expr e = expr_or(s->b, n ? expr_one_of(s->b, text, n) : EXPR_NOTHING, numbers(s, x));
+    bool plain_quote = tag_mark_text(s->b, quote, &id, &end) == quote.n;
+    Expr inside = strings(s, x, plain_quote ? expr_literal(s->b, quote) : EXPR_EMPTY);
+    if (plain_quote) {
+        e = expr_or(s->b, e, inside);
+        return expr_is_nothing(s->b, e) ? SYM_NOTHING : rule_lexeme(s->b, e);
+    }
+    Sym mark = text_sym(s, EXPR_EMPTY, s->style->quote, EXPR_EMPTY);
+    Sym string = expr_is_nothing(s->b, inside) ? SYM_NOTHING : seq3(s, mark, rule_lexeme(s->b, inside), mark);
+    Sym other = expr_is_nothing(s->b, e) ? SYM_NOTHING : rule_lexeme(s->b, e);
+    return rule_alt(s->b, (Sym[]){ string, other }, 2);
 }
 
 /* ---- objects ---- */
@@ -107,8 +149,9 @@ typedef struct {
 static Sym key_sym(Object *p, const SchemaProp *prop, bool first)
 {
     Schema *s = p->s;
-    Str key = arena_printf(s->mem, "\"%.*s\"", STR_FMT(prop->text));
-    return text_sym(s, expr_cat(s->b, first ? EXPR_EMPTY : s->comma, expr_literal(s->b, key)), "", s->colon);
+    const SchemaStyle *how = s->style;
+    Str key = arena_printf(s->mem, "%s%.*s%s", how->key_before, STR_FMT(prop->text), how->key_after);
+    return schema_sym_text(s, first ? EXPR_EMPTY : s->comma, key, s->colon);
 }
 
 /* The keys of a class that are no known property, spelled in the one way. */
@@ -126,7 +169,12 @@ static Sym other_sym(Object *p, Expr known, bool need)
     const SchemaObject *o = p->o;
     Sym *alt = ARENA_NEW(s->mem, Sym, o->n_classes + 1);
     size_t n = 0;
-    Expr quote = expr_literal(s->b, STR("\""));
+    int32_t id;
+    size_t end;
+    Str open = str_of(s->style->key_before);
+    bool plain_open = tag_mark_text(s->b, open, &id, &end) == open.n;
+    Sym mark = plain_open ? SYM_EMPTY : text_sym(s, EXPR_EMPTY, s->style->key_before, EXPR_EMPTY);
+    Expr before = plain_open ? expr_literal(s->b, open) : EXPR_EMPTY;
     for (uint32_t i = 0; i < o->n_classes && !build_failed(s->b); i++) {
         Expr keys = class_keys(p, o->class[i].keys, known);
         Term t = o->class[i].term;
@@ -134,10 +182,9 @@ static Sym other_sym(Object *p, Expr known, bool need)
             keys = expr_and(s->b, keys, o->need_keys);
             t = schema_term_and(s, t, o->need_term);
         }
-        Sym value = sym_of(s, t);
+        Sym value = schema_style_value(s, t);
         if (value == SYM_NOTHING || expr_is_nothing(s->b, keys)) continue;
-        Sym both[2] = { text_sym(s, expr_cat(s->b, quote, keys), "\"", s->colon), value };
-        alt[n++] = rule_seq(s->b, both, 2);
+        alt[n++] = seq3(s, mark, text_sym(s, expr_cat(s->b, before, keys), s->style->key_after, s->colon), value);
     }
     return n ? rule_alt(s->b, alt, n) : SYM_NOTHING;
 }
@@ -145,11 +192,6 @@ static Sym other_sym(Object *p, Expr known, bool need)
 static Sym seq2(Schema *s, Sym x, Sym y)
 {
     return rule_seq(s->b, (Sym[]){ x, y }, 2);
-}
-
-static Sym seq3(Schema *s, Sym x, Sym y, Sym z)
-{
-    return rule_seq(s->b, (Sym[]){ x, y, z }, 3);
 }
 
 /* All others behind count keys: ", other" as often as the bounds ask, then the end. */
@@ -169,7 +211,7 @@ static Sym others_after(Object *p, uint32_t count)
 static Sym others_first(Object *p)
 {
     Schema *s = p->s;
-    Sym end = rule_lexeme(s->b, expr_literal(s->b, STR("}")));
+    Sym end = text_sym(s, EXPR_EMPTY, s->style->shut, EXPR_EMPTY);
     Sym more = p->other && p->max ? seq2(s, p->other, others_after(p, MIN(1u, p->cells - 1))) : SYM_NOTHING;
     if (p->o->has_need) {
         Sym comma = rule_lexeme(s->b, s->comma), any = rule_repeat(s->b, seq2(s, comma, p->other), 0, BUILD_INF);
@@ -195,7 +237,7 @@ static Sym members(Object *p)
     Sym first = others_first(p);
     for (uint32_t i = p->n; i-- > 0 && build_spend(s->b, 1 + p->cells / 4);) {
         const SchemaProp *prop = &p->prop[i];
-        Sym value = sym_of(s, prop->term);
+        Sym value = schema_style_value(s, prop->term);
         Sym next = value ? seq2(s, key_sym(p, prop, false), value) : SYM_NOTHING;
         Sym begin = value ? seq2(s, key_sym(p, prop, true), value) : SYM_NOTHING;
         bool cut = i % CHAIN == 0;
@@ -254,8 +296,8 @@ static Sym object_sym(Schema *s, const SchemaObject *o)
     p.other = other_sym(&p, known_keys, false);
     if (o->has_need && (p.needed = other_sym(&p, known_keys, true)) == SYM_NOTHING) return SYM_NOTHING;
     if (build_failed(s->b) || !count_cells(&p)) return SYM_NOTHING;
-    p.open = text_sym(s, EXPR_EMPTY, "{", s->space);
-    p.shut = text_sym(s, s->space, "}", EXPR_EMPTY);
+    p.open = text_sym(s, EXPR_EMPTY, s->style->open, s->space);
+    p.shut = text_sym(s, s->space, s->style->shut, EXPR_EMPTY);
     return seq2(s, p.open, members(&p));
 }
 
@@ -269,7 +311,7 @@ typedef struct {
 
 static Sym item(Array *p, Term t, uint32_t i)
 {
-    Sym value = sym_of(p->s, t);
+    Sym value = schema_sym_of_term(p->s, t);
     if (value == SYM_NOTHING) return SYM_NOTHING;
     return i ? seq2(p->s, p->comma, value) : value;
 }
@@ -328,12 +370,14 @@ static Sym unique_items(Array *p)
 {
     Schema *s = p->s;
     const SchemaArray *a = p->a;
+    const SchemaStyle *how = s->style;
     const SchemaSet *x = schema_term_set(s, a->rest);
     if (!x) return SYM_NOTHING;
     Str value[MAX_SUBSET + 3];
     uint32_t n = 0;
     for (int i = 0; i < 3; i++)
-        if (x->words >> i & 1) value[n++] = (Str[]){ STR("null"), STR("true"), STR("false") }[i];
+        if (x->words >> i & 1)
+            value[n++] = str_of((const char *[]){ how->null_word, how->true_word, how->false_word }[i]);
     if (a->n_prefix || a->has_need || x->n_arrays || x->n_objects || x->exponents || x->n_lits + n > MAX_SUBSET ||
         !expr_is_nothing(s->b, x->number) || !expr_is_nothing(s->b, x->string)) {
         build_fail(s->b, E_UNSUPPORTED, "uniqueItems: only over at most %d listed values", MAX_SUBSET);
@@ -344,7 +388,8 @@ static Sym unique_items(Array *p)
         for (uint32_t k = 0; k < i; k++)
             twice |= x->lit[k].string == x->lit[i].string && str_eq(x->lit[k].name, x->lit[i].name);
         Str t = x->lit[i].text;
-        if (!twice) value[n++] = x->lit[i].string ? arena_printf(s->mem, "\"%.*s\"", STR_FMT(t)) : t;
+        if (x->lit[i].string) t = arena_printf(s->mem, "%s%.*s%s", how->quote, STR_FMT(t), how->quote);
+        if (!twice) value[n++] = t;
     }
     Sym *set = ARENA_NEW(s->mem, Sym, (size_t)1 << n), alt[MAX_SUBSET + 4];
     for (uint32_t m = 1u << n; m-- > 0 && build_spend(s->b, n);) {
@@ -352,7 +397,7 @@ static Sym unique_items(Array *p)
         if (there >= a->min) alt[k++] = m ? p->shut : rule_lexeme(s->b, expr_literal(s->b, STR("]")));
         for (uint32_t i = 0; i < n && there < a->max; i++) {
             if (m >> i & 1) continue;
-            Sym v = rule_lexeme(s->b, expr_literal(s->b, value[i]));
+            Sym v = schema_sym_text(s, EXPR_EMPTY, value[i], EXPR_EMPTY);
             alt[k++] = m ? seq3(s, p->comma, v, set[m | 1u << i]) : seq2(s, v, set[m | 1u << i]);
         }
         set[m] = rule_alt(s->b, alt, k);
@@ -379,15 +424,14 @@ static Str place_of(Schema *s, Term t)
     return t > TERM_NONE ? s->node[s->term[t].lit[0] / 2].pointer : STR("");
 }
 
-static Sym set_sym(Schema *s, const SchemaSet *x)
+Sym schema_sym_of_set(Schema *s, const SchemaSet *x)
 {
     Sym *alt = ARENA_NEW(s->mem, Sym, (size_t)x->n_arrays + x->n_objects + 1);
     size_t n = 0;
-    Expr e = scalars(s, x);
-    if (!build_failed(s->b) && !expr_is_nothing(s->b, e)) alt[n++] = rule_lexeme(s->b, e);
-    for (uint32_t i = 0; i < x->n_arrays && !build_failed(s->b); i++) alt[n++] = array_sym(s, &x->array[i]);
+    if (!s->style->close) alt[n++] = scalar_sym(s, x);
+    for (uint32_t i = 0; i < x->n_arrays && !s->style->close; i++) alt[n++] = array_sym(s, &x->array[i]);
     for (uint32_t i = 0; i < x->n_objects && !build_failed(s->b); i++) alt[n++] = object_sym(s, &x->object[i]);
-    return n ? rule_alt(s->b, alt, n) : SYM_NOTHING;
+    return n && !build_failed(s->b) ? rule_alt(s->b, alt, n) : SYM_NOTHING;
 }
 
 static bool read_options(Schema *s, const SchemaHow *how)
@@ -404,18 +448,22 @@ static bool read_options(Schema *s, const SchemaHow *how)
     uint32_t most = how->max_space == BUILD_INF ? MAX_SPACE : how->max_space;
     s->space = compact || single ? EXPR_EMPTY : expr_repeat(s->b, plain(s, "[ \\t\\n\\r]"), 0, most);
     Expr after = single ? one : s->space;
-    s->comma = expr_cat(s->b, expr_literal(s->b, STR(",")), after);
-    s->colon = expr_cat(s->b, expr_literal(s->b, STR(":")), after);
+    s->comma = expr_cat(s->b, expr_literal(s->b, str_of(s->style->comma)), after);
+    s->colon = expr_cat(s->b, expr_literal(s->b, str_of(s->style->colon)), after);
+    if (s->style->close) { /* a value is all text behind its key */
+        s->comma = s->space = expr_repeat(s->b, plain(s, "[ \\t\\n\\r]"), 0, most);
+        s->colon = s->style->value ? expr_cat(s->b, s->space, expr_literal(s->b, str_of(s->style->value))) : EXPR_EMPTY;
+    }
     json_decref(j);
     return good;
 }
 
 static void constants(Schema *s)
 {
-    s->all_strings = expr_repeat(s->b, expr_any_char(s->b, SPELL_JSON), 0, BUILD_INF);
+    s->all_strings = expr_repeat(s->b, expr_any_char(s->b, s->style->spell), 0, BUILD_INF);
     s->decimals = plain(s, decimal_pattern);
     s->integers = plain(s, "(0|-?[1-9][0-9]*)(\\.0+)?");
-    s->key_text = plain(s, key_pattern);
+    s->key_text = plain(s, s->style->other_keys);
     SchemaSet any = { .words = WORD_ALL, .exponents = true, .number = s->decimals, .string = s->all_strings };
     SchemaArray a = { .rest = TERM_ANY, .max = BUILD_INF };
     SchemaClass c = { s->all_strings, TERM_ANY };
@@ -434,19 +482,40 @@ static void legacy(Schema *s)
     for (size_t i = 0; i < COUNT(drafts) && v; i++) s->legacy_refs |= strstr(v, drafts[i]) != NULL;
 }
 
+/* Rules of the terms that wait, and of those that come up meanwhile. */
+static void define_terms(Schema *s, uint32_t *from)
+{
+    for (; *from < s->n_todo && !build_failed(s->b); ++*from) {
+        Term t = s->todo[*from];
+        build_at(s->b, place_of(s, t));
+        Sym body = schema_sym_of_set(s, schema_term_set(s, t));
+        if (!build_failed(s->b)) rule_define(s->b, s->term[t].sym, body);
+    }
+}
+
+static bool begin(Schema *s, Build *b, json_t *root, const SchemaStyle *style, const SchemaHow *how)
+{
+    *s = (Schema){ .b = b, .mem = build_arena(b), .root = root, .style = style };
+    if (!read_options(s, how)) return false;
+    legacy(s);
+    constants(s);
+    return !build_failed(b);
+}
+
 Sym schema_sym(Build *b, json_t *root, const SchemaHow *how)
 {
-    Schema s = { .b = b, .mem = build_arena(b), .root = root };
-    if (!read_options(&s, how)) return SYM_NOTHING;
-    legacy(&s);
-    constants(&s);
-    Sym out = build_failed(b) ? SYM_NOTHING : sym_of(&s, schema_term_of(&s, root, STR("")));
-    for (uint32_t i = 0; i < s.n_todo && !build_failed(b); i++) {
-        Term t = s.todo[i];
-        build_at(b, place_of(&s, t));
-        Sym body = set_sym(&s, schema_term_set(&s, t));
-        if (!build_failed(b)) rule_define(b, s.term[t].sym, body);
-    }
+    Schema s, inner;
+    uint32_t done = 0, done_inside = 0;
+    if (!begin(&s, b, root, how->style, how)) return SYM_NOTHING;
+    if (s.style->inner && !begin(&inner, b, root, s.style->inner, how)) return SYM_NOTHING;
+    if (s.style->inner) s.inner = &inner;
+    Term t = schema_term_of(&s, root, STR(""));
+    const SchemaSet *x = schema_term_set(&s, t);
+    if (!x) return SYM_NOTHING;
+    Sym out = s.inner ? schema_sym_of_set(&s, &(SchemaSet){ .object = x->object, .n_objects = x->n_objects })
+                      : schema_sym_of_term(&s, t);
+    define_terms(&s, &done);
+    if (s.inner) define_terms(&inner, &done_inside);
     build_at(b, STR(""));
     if (out == SYM_NOTHING) build_fail(b, E_INVALID, "nothing can satisfy this schema");
     return out;
@@ -464,13 +533,7 @@ Sym schema_front(Build *b, const GrammarSpec *spec)
                    deep ? "nested too deeply" : "no JSON", why.text, why.position);
         return SYM_NOTHING;
     }
-    Sym out = schema_sym(b, root, &(SchemaHow){ spec->options, BUILD_INF, NULL });
+    Sym out = schema_sym(b, root, &(SchemaHow){ spec->options, BUILD_INF, &schema_style_json });
     json_decref(root);
     return out;
-}
-
-bool schema_style(Str name, const SchemaStyle **out)
-{
-    *out = NULL;
-    return str_is(name, "json");
 }

@@ -17,6 +17,25 @@
 typedef uint32_t Term;
 enum { TERM_ANY = 0, TERM_NONE = 1 };
 
+/* How values are written down. The texts are marks: special tokens in them are meant as tokens. schema_style.c has the list. */
+typedef struct SchemaStyle SchemaStyle;
+struct SchemaStyle {
+    const char *name;
+    Spelling spell;
+    const char *null_word, *true_word, *false_word;
+    const char *quote;                       /* on both sides of a string */
+    const char *open, *shut, *comma, *colon; /* of an object */
+    const char *key_before, *key_after;      /* around a key */
+    const char *other_keys;                  /* the one spelling of keys that are not listed: a pattern */
+    const char *value;                       /* behind the colon and white space; NULL: nothing */
+    const SchemaStyle *inner;                /* the members' values are written in this one; NULL: in the same */
+    /* Members as text up to a mark, where a value is a string. NULL: values as they are. */
+    const char *close;
+    bool line;           /* a line end may stand before and behind such a text */
+    const char *kind[6]; /* before a value: string, number, boolean, null, array, object */
+};
+extern const SchemaStyle schema_style_json;
+
 typedef struct {
     Str name; /* decoded */
     Str text; /* as JSON writes it, without quotes */
@@ -90,9 +109,12 @@ typedef struct {
     Sym sym;
 } SchemaTerm;
 
-typedef struct {
+typedef struct Schema Schema;
+struct Schema {
     Build *b;
     Arena *mem;
+    const SchemaStyle *style;
+    Schema *inner; /* of style->inner, over the same document */
     json_t *root;
     SchemaNode *node;
     uint32_t n_nodes, cap_nodes, *node_slots, n_node_slots;
@@ -105,13 +127,10 @@ typedef struct {
     Term *todo; /* terms whose rule is not defined yet */
     uint32_t n_todo, cap_todo;
     Expr space, key_text; /* optional white space; keys in their one spelling */
-    Expr comma, colon;    /* with the space behind them */
-} Schema;
+    Expr colon, comma;    /* with the space behind them */
+};
 
 /* ---- schema.c ---- */
-
-/* How values are written down; NULL is JSON. */
-typedef struct SchemaStyle SchemaStyle;
 
 typedef struct {
     Str options;        /* as of the front end */
@@ -121,8 +140,19 @@ typedef struct {
 
 /* A schema that belongs to another front end's document, which outlives the call. */
 Sym schema_sym(Build *b, json_t *root, const SchemaHow *how);
-/* False: there is no style of that name. */
-bool schema_style(Str name, const SchemaStyle **out);
+/* What is said of a set by schemas, as a symbol; its arrays and objects are written now, what is in them later. */
+Sym schema_sym_of_set(Schema *s, const SchemaSet *x);
+/* The same for a term; SYM_NOTHING: nothing is in it. */
+Sym schema_sym_of_term(Schema *s, Term t);
+/* Text with an expression before and one behind it; special tokens in it are tokens. */
+Sym schema_sym_text(Schema *s, Expr before, Str text, Expr after);
+
+/* ---- schema_style.c ---- */
+
+/* NULL: there is no style of that name. */
+const SchemaStyle *schema_style_find(Str name);
+/* The value of a member, with all that its style puts behind it. */
+Sym schema_style_value(Schema *s, Term t);
 
 /* Fails with the place of the keyword (NULL: of the schema itself). */
 Status schema_refuse(Schema *s, Str at, const char *key, Status status, const char *why);
@@ -145,6 +175,8 @@ uint32_t schema_term_node(Schema *s, json_t *json, Str pointer, bool is_const);
 Term schema_term_of(Schema *s, json_t *schema, Str pointer);
 Term schema_term_const(Schema *s, json_t *value, Str pointer);
 Term schema_term_and(Schema *s, Term x, Term y);
+/* The term of the same schemas in s->inner. */
+Term schema_term_inner(Schema *s, Term t);
 /* t and the complement of one of u's parts. */
 Term schema_term_without(Schema *s, Term t, Term u, uint32_t part);
 uint32_t schema_term_parts(const Schema *s, Term t);

@@ -76,9 +76,9 @@ bool schema_format(Schema *s, Str name, Expr *out)
 {
     for (size_t i = 0; i < COUNT(formats); i++) {
         if (!str_is(name, formats[i].name)) continue;
-        Expr e = pattern_build(s->b, str_of(formats[i].pattern), PATTERN_DOT_ALL, SPELL_JSON);
+        Expr e = pattern_build(s->b, str_of(formats[i].pattern), PATTERN_DOT_ALL, s->style->spell);
         if (formats[i].max)
-            e = expr_and(s->b, e, expr_repeat(s->b, expr_any_char(s->b, SPELL_JSON), 1, formats[i].max));
+            e = expr_and(s->b, e, expr_repeat(s->b, expr_any_char(s->b, s->style->spell), 1, formats[i].max));
         *out = e;
         return true;
     }

@@ -134,10 +134,10 @@ static Expr read_string(Schema *s, json_t *j, Str at)
     if (max != BUILD_INF && max > build_limits(s->b)->repeat)
         max = BUILD_INF - 1; /* refused below by its own sentence */
     build_at(s->b, schema_term_child(s, at, max == BUILD_INF ? "minLength" : "maxLength"));
-    if (min || max != BUILD_INF) e = expr_repeat(s->b, expr_any_char(s->b, SPELL_JSON), min, max);
+    if (min || max != BUILD_INF) e = expr_repeat(s->b, expr_any_char(s->b, s->style->spell), min, max);
     if (pattern && !build_failed(s->b)) {
         build_at(s->b, schema_term_child(s, at, "pattern"));
-        x = pattern_build(s->b, str_of(json_string_value(pattern)), PATTERN_SEARCH, SPELL_JSON);
+        x = pattern_build(s->b, str_of(json_string_value(pattern)), PATTERN_SEARCH, s->style->spell);
         e = e == s->all_strings ? x : expr_and(s->b, x, e);
     }
     if (json_is_string(format) && schema_format(s, str_of(json_string_value(format)), &x))

@@ -215,9 +215,9 @@ static void other_keys_without(Schema *s, const SchemaObject *x, const SchemaObj
         if (!last) left = keys == s->all_strings ? EXPR_NOTHING : expr_without(s->b, left, keys);
         if (t == TERM_ANY || keys == EXPR_NOTHING || x->n_classes == 0) continue;
         for (uint32_t k = 0; k < x->n_props && keys != EXPR_NOTHING; k++)
-            keys = expr_without(s->b, keys, expr_text(s->b, x->prop[k].name, SPELL_JSON));
+            keys = expr_without(s->b, keys, expr_text(s->b, x->prop[k].name, s->style->spell));
         for (uint32_t k = 0; k < y->n_props && keys != EXPR_NOTHING; k++)
-            keys = expr_without(s->b, keys, expr_text(s->b, y->prop[k].name, SPELL_JSON));
+            keys = expr_without(s->b, keys, expr_text(s->b, y->prop[k].name, s->style->spell));
         Expr possible = EXPR_NOTHING;
         for (uint32_t k = 0; k < x->n_classes; k++)
             possible = expr_or(s->b, possible, expr_both(s, keys, x->class[k].keys));
@@ -436,7 +436,7 @@ static Expr lits_expr(Schema *s, const SchemaSet *x, bool string)
     size_t n = 0;
     for (uint32_t i = 0; i < x->n_lits && !build_failed(s->b); i++) {
         if (x->lit[i].string != string) continue;
-        e[n++] = string ? expr_text(s->b, x->lit[i].name, SPELL_JSON) : schema_number_spellings(s, x->lit[i].name);
+        e[n++] = string ? expr_text(s->b, x->lit[i].name, s->style->spell) : schema_number_spellings(s, x->lit[i].name);
     }
     return n ? expr_or_n(s->b, e, n) : EXPR_NOTHING;
 }

@@ -64,7 +64,7 @@ static Expr names_of(Schema *s, json_t *j, Str at)
     }
     Expr e = x->string;
     for (uint32_t i = 0; i < x->n_lits && !build_failed(s->b); i++)
-        if (x->lit[i].string) e = expr_or(s->b, e, expr_text(s->b, x->lit[i].name, SPELL_JSON));
+        if (x->lit[i].string) e = expr_or(s->b, e, expr_text(s->b, x->lit[i].name, s->style->spell));
     return e;
 }
 
@@ -83,7 +83,7 @@ static void read_classes(Schema *s, json_t *j, Str at, SchemaObject *out)
     {
         if (build_failed(s->b)) return;
         build_at(s->b, schema_term_child(s, place, key));
-        Expr keys = pattern_build(s->b, str_of(key), PATTERN_SEARCH, SPELL_JSON);
+        Expr keys = pattern_build(s->b, str_of(key), PATTERN_SEARCH, s->style->spell);
         Term value = schema_term_of(s, v, schema_term_child(s, place, key));
         for (uint32_t i = 0; i < out->n_props && !build_failed(s->b); i++)
             if (expr_matches(s->b, keys, out->prop[i].text))

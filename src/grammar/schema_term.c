@@ -32,6 +32,7 @@ Str schema_term_item(Schema *s, Str pointer, size_t i)
 Str schema_term_escaped(Schema *s, Str name)
 {
     Buf out = { 0 };
+    if (s->style->spell == SPELL_UTF8) return name;
     jsonw_str(&out, name);
     Str text = arena_str(s->mem, str_cut(buf_view(&out), 1, out.n - 1));
     buf_free(&out);
@@ -186,6 +187,25 @@ Term schema_term_and(Schema *s, Term x, Term y)
     for (i = 1; i < n; i++)
         if (lit[i] == (lit[i - 1] | 1)) return TERM_NONE; /* a schema and its complement */
     return term_of(s, lit, n);
+}
+
+static int by_number(const void *p, const void *q)
+{
+    uint32_t a = *(const uint32_t *)p, b = *(const uint32_t *)q;
+    return (a > b) - (a < b);
+}
+
+Term schema_term_inner(Schema *s, Term t)
+{
+    if (t <= TERM_NONE || build_failed(s->b)) return t;
+    const SchemaTerm *from = &s->term[t];
+    uint32_t *lit = ARENA_NEW(s->mem, uint32_t, from->n);
+    for (uint32_t i = 0; i < from->n; i++) {
+        const SchemaNode *n = &s->node[from->lit[i] / 2];
+        lit[i] = schema_term_node(s->inner, n->json, n->pointer, n->is_const) * 2 | (from->lit[i] & 1);
+    }
+    qsort(lit, from->n, sizeof *lit, by_number);
+    return term_of(s->inner, lit, from->n);
 }
 
 uint32_t schema_term_parts(const Schema *s, Term t)

@@ -67,8 +67,8 @@ static Sym json_schema(Tags *t, json_t *j, Str at, const TagEnds *ends)
     if (!json_is_object(schema) && !json_is_boolean(schema))
         tag_refuse(t, at, keys[0], E_INVALID, schema ? "must be a schema" : "is missing");
     Str style = json_object_get(j, keys[1]) ? tag_string(t, j, at, keys[1]) : STR("json");
-    if (!build_failed(t->b) && !schema_style(style, &how.style))
-        tag_refuse(t, at, keys[1], E_UNSUPPORTED, "no style of this name is known");
+    how.style = schema_style_find(style);
+    if (!build_failed(t->b) && !how.style) tag_refuse(t, at, keys[1], E_UNSUPPORTED, "no style of this name is known");
     if (tag_flag(t, j, at, keys[2], false))
         tag_refuse(t, at, keys[2], E_UNSUPPORTED, "keys come in the order of the schema");
     how.max_space = tag_count(t, j, at, keys[3]);
@@ -84,7 +84,7 @@ static Sym qwen_xml(Tags *t, json_t *j, Str at, const TagEnds *ends)
     json_t *schema = json_object_get(j, keys[0]);
     if (!json_is_object(schema) && !json_is_boolean(schema))
         tag_refuse(t, at, keys[0], E_INVALID, schema ? "must be a schema" : "is missing");
-    if (!schema_style(STR("qwen_xml"), &how.style)) tag_refuse(t, at, NULL, E_UNSUPPORTED, "is not known");
+    how.style = schema_style_find(STR("qwen_xml"));
     return build_failed(t->b) ? SYM_NOTHING : schema_at(t, schema, tag_child(t, at, keys[0]), how);
 }
 
@@ -224,7 +224,8 @@ static bool structure(Tags *t, json_t *j, Str at, TagParts *out)
     json_t *schema = json_object_get(j, "schema");
     if (!schema) tag_refuse(t, at, "schema", E_INVALID, "is missing");
     if (build_failed(t->b)) return false;
-    Sym both[2] = { schema_at(t, schema, tag_child(t, at, "schema"), (SchemaHow){ .max_space = BUILD_INF }),
+    Sym both[2] = { schema_at(t, schema, tag_child(t, at, "schema"),
+                              (SchemaHow){ .max_space = BUILD_INF, .style = &schema_style_json }),
                     tag_mark(t->b, end) };
     out->inner = build_failed(t->b) ? SYM_NOTHING : rule_seq(t->b, both, 2);
     return !build_failed(t->b);

@@ -6,27 +6,52 @@
 #include "text_check.h"
 
 static Tokens tokens;
+static int32_t first_special;
 
-static GrammarVocab *vocab(void)
+static bool is_special(void *arg, int32_t id)
+{
+    (void)arg;
+    return id >= first_special;
+}
+
+/* <special>, and (marks) those that the styles of some models are made of. */
+static GrammarVocab *vocab_with(bool marks)
 {
     static const char *const alphabet[] = { "a", "b",  "1",  "\"", "{",  "}", ":", "<", "</", ">",
                                             "/", "<a", "a>", "ab", "\n", " ", ",", "=", "end" };
+    static const char *const more[] = { "<|\"|>", "\uff5cDSML\uff5c", "<|open|>", "<|close|>", "<|sep|>" };
     Rng rng = { 5 };
-    return tokens_vocab(&tokens, &rng, alphabet, COUNT(alphabet), 300, 4);
+    grammar_vocab_drop(tokens_vocab(&tokens, &rng, alphabet, COUNT(alphabet), 300, 4));
+    first_special = tokens.special;
+    for (size_t i = 0; marks && i < COUNT(more); i++) tokens_add(&tokens, more[i], strlen(more[i]));
+    GrammarVocabSpec spec = { tokens.n, tokens_bytes, is_special, &tokens, &tokens.end, 1 };
+    return grammar_vocab_new(&spec);
 }
 
-/* As a tokenizer that knows the special token reads it: the token where its text stands, the tokens of single bytes elsewhere. How far it gets;
- * text.n + 1: the output may end there. */
+static GrammarVocab *vocab(void)
+{
+    return vocab_with(false);
+}
+
+/* The special token whose text stands at the begin of s, -1. */
+static int32_t special_at(Str s)
+{
+    for (int32_t id = first_special; id < tokens.n; id++)
+        if (id != tokens.end && str_starts(s, tokens.token[id])) return id;
+    return -1;
+}
+
+/* As a tokenizer that knows the special tokens reads it: those where their text stands, the tokens of single bytes elsewhere. How far it
+ * gets; text.n + 1: the output may end there. */
 static size_t reads(Grammar *g, Str text)
 {
     GrammarMatcher *m = grammar_matcher_new(g);
-    Str special = tokens.token[tokens.special];
     size_t i = 0;
     Err err;
     for (bool good = true; i < text.n && good;) {
-        bool here = str_starts(str_cut(text, i, text.n), special);
-        good = grammar_accept(m, here ? tokens.special : (uint8_t)text.p[i]);
-        if (good) i += here ? special.n : 1;
+        int32_t id = special_at(str_cut(text, i, text.n));
+        good = grammar_accept(m, id >= 0 ? id : (uint8_t)text.p[i]);
+        if (good) i += id >= 0 ? tokens.token[id].n : 1;
     }
     if (i == text.n && grammar_can_end(m)) i++;
     if (grammar_matcher_failed(m, &err)) print_message("%.80s: %s\n", text.p, err.text);
@@ -177,24 +202,97 @@ static const Case cases[] = {
     { "{\"format\":" ANY "}", { "x" }, { "\xff" } },
 };
 
+/* ---- styles of schemas ---- */
+
+#define OBJECT                                                                                                         \
+    "{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\"},\"n\":{\"type\":\"integer\"},\"e\":{\"enum\":["  \
+    "\"c\",\"d e\",null]},\"o\":{\"type\":\"object\",\"properties\":{\"k\":{\"type\":\"string\",\"minLength\":2}},"    \
+    "\"required\":[\"k\"],\"additionalProperties\":false},\"b\":{\"type\":\"boolean\"},\"a\":{\"type\":\"array\"},"    \
+    "\"l\":{\"type\":\"string\",\"maxLength\":3,\"pattern\":\"^a\"}},\"additionalProperties\":false}"
+#define STYLE(name, schema) F("{\"type\":\"json_schema\",\"style\":\"" name "\",\"json_schema\":" schema "}")
+#define REQUIRED                                                                                                       \
+    "{\"type\":\"object\",\"properties\":{\"x\":{},\"y\":{\"type\":[\"integer\",\"null\"]}},\"required\":[\"y\"]}"
+
+static const Case styles[] = {
+    { STYLE("qwen_xml", OBJECT),
+      { "", "<parameter=s>\na \"b\" < c\n</parameter>\n<parameter=n>\n5\n</parameter>\n", "<parameter=s></parameter>",
+        "<parameter=e>\nd e\n</parameter><parameter=o>{\"k\": \"ab\"}</parameter>", "<parameter=e>null</parameter>",
+        "<parameter=l>\nab\n</parameter>", "<parameter=s><parameter=n></parameter>" },
+      { "<parameter=n>\"5\"</parameter>", "<parameter=e>\"c\"</parameter>", "<parameter=l>abcd</parameter>",
+        "<parameter=l>\nb\n</parameter>", "<parameter=o>{\"k\": \"a\"}</parameter>", "<parameter=z>1</parameter>",
+        "<parameter=s>x</parameter></parameter>" } },
+    { STYLE("xml", REQUIRED),
+      { "<parameter=x>anything</parameter> <parameter=y>3</parameter>", "<parameter=y>null</parameter>",
+        "<parameter=y>1</parameter><parameter=other>{}</parameter>" },
+      { "", "<parameter=x>anything</parameter>", "<parameter=y>a</parameter>",
+        "<parameter=y>1</parameter><parameter=y>2</parameter>" } },
+    { F("{\"type\":\"qwen_xml_parameter\",\"json_schema\":" OBJECT "}"),
+      { "<parameter=b>true</parameter>" },
+      { "<parameter=b>1</parameter>" } },
+    { STYLE("minimax_xml", OBJECT),
+      { "<parameter name=\"s\">x</y></parameter>\n<parameter name=\"a\">[1, \"</parameter>\"]</parameter>" },
+      { "<parameter name=\"l\">\na</parameter>", "<parameter=s>x</parameter>" } },
+    { STYLE("deepseek_xml", OBJECT),
+      { "<\uff5cDSML\uff5cparameter name=\"s\" string=\"true\">x</\uff5cDSML\uff5cparameter>",
+        "<\uff5cDSML\uff5cparameter name=\"n\" string=\"false\">7</\uff5cDSML\uff5cparameter>",
+        "<\uff5cDSML\uff5cparameter name=\"e\" string=\"false\">null</\uff5cDSML\uff5cparameter>" },
+      { "<\uff5cDSML\uff5cparameter name=\"s\" string=\"false\">x</\uff5cDSML\uff5cparameter>",
+        "<\uff5cDSML\uff5cparameter name=\"s\" string=\"false\">\"x\"</\uff5cDSML\uff5cparameter>",
+        "<\uff5cDSML\uff5cparameter name=\"n\" string=\"true\">7</\uff5cDSML\uff5cparameter>" } },
+    { STYLE("deepseek_xml", "{}"),
+      { "<\uff5cDSML\uff5cparameter name=\"s\" string=\"true\">x</\uff5cDSML\uff5cparameter>",
+        "<\uff5cDSML\uff5cparameter name=\"s\" string=\"false\">[\"x\"]</\uff5cDSML\uff5cparameter>" },
+      { "<\uff5cDSML\uff5cparameter name=\"s\" string=\"false\">x</\uff5cDSML\uff5cparameter>" } },
+    { STYLE("glm_xml", OBJECT),
+      { "<arg_key>s</arg_key>\n<arg_value>x y</arg_value>\n<arg_key>n</arg_key>\n<arg_value>1</arg_value>",
+        "<arg_key>e</arg_key><arg_value>c</arg_value>" },
+      { "<arg_key>n</arg_key><arg_value>x</arg_value>", "<arg_key>s</arg_key>" } },
+    { STYLE("kimi_k3_xml", OBJECT),
+      { "<|open|>argument key=\"s\" type=\"string\"<|sep|>x<|close|>argument<|sep|>",
+        "<|open|>argument key=\"b\" type=\"boolean\"<|sep|>true<|close|>argument<|sep|>" },
+      { "<|open|>argument key=\"s\" type=\"number\"<|sep|>1<|close|>argument<|sep|>" } },
+    { STYLE("pythonic", OBJECT),
+      { "", "s=\"it's\\n\", n=5", "s=\"\\u00e9\\'\"", "e=None,o={\"k\": \"ab\"}",
+        "b=True, a=[None, False, 1.5, {\"x\": []}]", "e=\"d e\"", "l=\"abc\"" },
+      { "b=true", "s=x", "s=\"\\/\"", "o={\"k\": \"a\"}", "e=null", "l=\"b\"", "s=\"x\"," } },
+    { STYLE("pythonic", REQUIRED), { "y=1", "x={\"a\": True}, y=None, zed=\"\"" }, { "", "y=1, 2z=1", "y=True" } },
+    { STYLE("gemma", OBJECT),
+      { "{}", "{s:<|\"|>a \"b\"<|\"|>,n:5}", "{o:{k:<|\"|>ab<|\"|>},b:true,a:[1,<|\"|>x<|\"|>]}" },
+      { "{s:\"a\"}", "{s:<|\"|>a<|\"|>b<|\"|>}", "{o:{k:<|\"|>a<|\"|>}}", "{\"n\":5}" } },
+};
+
+static void check_cases(GrammarVocab *v, const Case *c, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        GrammarError err;
+        Grammar *g = text_compile(v, GRAMMAR_STRUCTURAL_TAG, c[i].tag, NULL, &err);
+        if (!g) fail_msg("%s: %s at %s", c[i].tag, err.err.text, err.pointer);
+        for (size_t k = 0; k < COUNT(c[i].good) && c[i].good[k]; k++) {
+            size_t at = reads(g, str_of(c[i].good[k]));
+            if (at <= strlen(c[i].good[k])) fail_msg("%s refuses %s at %zu", c[i].tag, c[i].good[k], at);
+        }
+        for (size_t k = 0; k < COUNT(c[i].bad) && c[i].bad[k]; k++)
+            if (reads(g, str_of(c[i].bad[k])) > strlen(c[i].bad[k])) fail_msg("%s accepts %s", c[i].tag, c[i].bad[k]);
+        grammar_drop(g);
+    }
+}
+
 static void test_formats(void **state)
 {
     (void)state;
     GrammarVocab *v = vocab();
-    for (size_t i = 0; i < COUNT(cases); i++) {
-        GrammarError err;
-        Grammar *g = text_compile(v, GRAMMAR_STRUCTURAL_TAG, cases[i].tag, NULL, &err);
-        if (!g) fail_msg("%s: %s at %s", cases[i].tag, err.err.text, err.pointer);
-        for (size_t k = 0; k < COUNT(cases[i].good) && cases[i].good[k]; k++) {
-            size_t at = reads(g, str_of(cases[i].good[k]));
-            if (at <= strlen(cases[i].good[k])) fail_msg("%s refuses %s at %zu", cases[i].tag, cases[i].good[k], at);
-        }
-        for (size_t k = 0; k < COUNT(cases[i].bad) && cases[i].bad[k]; k++)
-            if (reads(g, str_of(cases[i].bad[k])) > strlen(cases[i].bad[k]))
-                fail_msg("%s accepts %s", cases[i].tag, cases[i].bad[k]);
-        grammar_drop(g);
-    }
+    check_cases(v, cases, COUNT(cases));
     grammar_vocab_drop(v);
+}
+
+static void test_styles(void **state)
+{
+    (void)state;
+    for (int marks = 0; marks < 2; marks++) {
+        GrammarVocab *v = vocab_with(marks);
+        check_cases(v, styles, COUNT(styles));
+        grammar_vocab_drop(v);
+    }
 }
 
 /* ---- refusals ---- */
@@ -414,7 +512,7 @@ static void check_mask(GrammarMatcher *m, bool by_id)
     for (int32_t id = 0; id < tokens.n; id++) {
         bool want = id == tokens.end ? grammar_can_end(m) : grammar_accepts(m, &id, 1) == 1;
         assert_int_equal(bit(words, id), want);
-        if (by_id || id >= tokens.special) continue;
+        if (by_id || id >= first_special) continue;
         GrammarMatcher *c = grammar_matcher_clone(m);
         bool bytes = true;
         for (size_t i = 0; i < tokens.token[id].n && bytes; i++)
@@ -432,10 +530,10 @@ static void walk(Grammar *g, Rng *rng, int steps, bool by_id)
         int32_t id;
         check_mask(m, by_id);
         grammar_mask(m, words, COUNT(words));
-        if (bit(words, tokens.special) && rng_below(rng, 2))
-            id = tokens.special;
-        else
-            do id = (int32_t)rng_below(rng, (uint32_t)tokens.n);
+        for (id = first_special; id < tokens.n && (id == tokens.end || !bit(words, id)); id++) {
+        }
+        if (id == tokens.n || rng_below(rng, 2)) do
+                id = (int32_t)rng_below(rng, (uint32_t)tokens.n);
             while (!bit(words, id));
         assert_true(grammar_accept(m, id));
     }
@@ -443,20 +541,28 @@ static void walk(Grammar *g, Rng *rng, int steps, bool by_id)
     grammar_matcher_free(m);
 }
 
-static void test_masks(void **state)
+static void walk_cases(GrammarVocab *v, const Case *c, size_t n)
 {
-    (void)state;
-    GrammarVocab *v = vocab();
     Rng rng = { 11 };
-    for (size_t i = 0; i < COUNT(cases); i++) {
+    for (size_t i = 0; i < n; i++) {
         GrammarError err;
-        Grammar *g = text_compile(v, GRAMMAR_STRUCTURAL_TAG, cases[i].tag, NULL, &err);
+        Grammar *g = text_compile(v, GRAMMAR_STRUCTURAL_TAG, c[i].tag, NULL, &err);
         assert_non_null(g);
-        bool by_id = strstr(cases[i].tag, "token") != NULL;
+        bool by_id = strstr(c[i].tag, "token") != NULL;
         for (int k = 0; k < 3; k++) walk(g, &rng, 8, by_id);
         grammar_drop(g);
     }
-    grammar_vocab_drop(v);
+}
+
+static void test_masks(void **state)
+{
+    (void)state;
+    for (int marks = 0; marks < 2; marks++) {
+        GrammarVocab *v = vocab_with(marks);
+        if (!marks) walk_cases(v, cases, COUNT(cases));
+        walk_cases(v, styles, COUNT(styles));
+        grammar_vocab_drop(v);
+    }
 }
 
 /* ---- many tools ---- */
@@ -492,8 +598,9 @@ static void test_many_tools(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_formats),   cmocka_unit_test(test_refusals), cmocka_unit_test(test_nesting),
-        cmocka_unit_test(test_free_text), cmocka_unit_test(test_masks),    cmocka_unit_test(test_many_tools),
+        cmocka_unit_test(test_formats),    cmocka_unit_test(test_styles),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_nesting),    cmocka_unit_test(test_free_text), cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_many_tools),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
