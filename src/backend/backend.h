@@ -111,7 +111,7 @@ typedef struct {
     int n_bias;
     const int32_t *banned; /* ids that may not be drawn (end tokens before min_new_tokens) */
     int n_banned;
-    const uint32_t *allowed; /* NULL, or a bit per id: what a grammar allows */
+    const uint32_t *allowed; /* NULL, or a bit per id: what a grammar allows. Not looked at where there is a target */
     int n_vocab;             /* ids from here on are padding and never drawn */
     int32_t target;          /* >= 0: draw nothing, give this id's logprob (prompt logprobs) */
     bool want_logprob;
@@ -120,8 +120,10 @@ typedef struct {
 
 typedef struct {
     int32_t token;
-    float logprob; /* log softmax of the raw logits (before penalties and temperature); as vLLM reports */
-    int32_t top_id[SAMPLE_TOP_MAX]; /* by falling logprob, ties by id */
+    /* Log softmax of the raw logits (before penalties and temperature) that `allowed` leaves; as vLLM reports, and SGLang where
+     * nothing else changes them. */
+    float logprob;
+    int32_t top_id[SAMPLE_TOP_MAX]; /* by falling logprob, ties by id; -1: there are no more */
     float top_logprob[SAMPLE_TOP_MAX];
 } SampleOut;
 

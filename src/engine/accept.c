@@ -13,6 +13,7 @@ static void put_logprobs(Event *ev, const Seq *q, const SampleOut *out)
 {
     ev->logprob = out->logprob;
     ev->n_top = MAX(q->sampling.n_top_logprobs, 0);
+    while (ev->n_top > 0 && out->top_id[ev->n_top - 1] < 0) ev->n_top--; /* a mask may leave fewer */
     ev->top_id = out->top_id;
     ev->top_logprob = out->top_logprob;
 }

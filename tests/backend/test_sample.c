@@ -359,6 +359,101 @@ static void wide_vocabularies(void **state)
     on_every_isa(wide_on);
 }
 
+/* ---- masks ---- */
+
+enum { MASK_VOCAB = 49152 - 7, MASK_BITS = (MASK_VOCAB + 31) / 32 };
+
+/* n ids, or about that; bits past the vocabulary are set as well, and must not be seen. */
+static int fill_mask(uint32_t *mask, int n, Rng *rng)
+{
+    int m = 0;
+    memset(mask, 0, MASK_BITS * 4);
+    while (m < n) {
+        int id = (int)rng_below(rng, MASK_VOCAB);
+        m += !(mask[id / 32] >> (id % 32) & 1);
+        mask[id / 32] |= 1u << (id % 32);
+    }
+    for (int id = MASK_VOCAB; id < MASK_BITS * 32; id++) mask[id / 32] |= 1u << (id % 32);
+    return m;
+}
+
+/* Log softmax of what the mask leaves, and the largest of it. */
+static void check_masked_logprobs(Bed *b, Tensor t, SampleRow r)
+{
+    const float *x = t.p;
+    Ranked *rank = calloc((size_t)r.n_vocab, sizeof *rank);
+    SampleOut out;
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < r.n_vocab; i++)
+        if (!forbidden(&(SampleRow){ .allowed = r.allowed }, i)) rank[n++] = (Ranked){ x[i], i };
+    qsort(rank, (size_t)n, sizeof *rank, by_rank);
+    for (int i = 0; i < n; i++) sum += exp((double)rank[i].y);
+    r.want_logprob = true;
+    r.n_top = 6;
+    draw(b, t, &r, 1, &out);
+    assert_false(forbidden(&r, out.token));
+    assert_true(fabs(out.logprob - (x[out.token] - log(sum))) < 2e-5);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(out.top_id[i], i < n ? rank[i].id : -1);
+        if (i < n) assert_true(fabs(out.top_logprob[i] - (rank[i].y - log(sum))) < 2e-5);
+        if (i >= n) assert_true(out.top_logprob[i] == -INFINITY);
+    }
+    r.target = 7; /* as the prompt has it: no mask bounds that */
+    r.n_top = 0;
+    double all = 0;
+    for (int i = 0; i < r.n_vocab; i++) all += exp((double)x[i]);
+    draw(b, t, &r, 1, &out);
+    assert_true(out.token == 7 && fabs(out.logprob - (x[7] - log(all))) < 2e-5);
+    free(rank);
+}
+
+/* Masks of one id to nearly all, with all that changes and cuts logits, against the definition. */
+static void masks_on(Bed *b)
+{
+    static const int sizes[] = { 1, 2, 5, 60, 2047, 2048, 2049, 9000, MASK_VOCAB - 40 };
+    static float x[MASK_VOCAB];
+    static uint32_t mask[MASK_BITS];
+    Tensor t = { .p = x, .rows = 1, .cols = MASK_VOCAB, .stride = MASK_VOCAB };
+    int checked = 0;
+    for (int i = 0; i < (int)COUNT(sizes); i++) {
+        for (int way = 0; way < 8; way++) {
+            fill_shape(x, MASK_VOCAB, way == 3 ? TIED : way == 5 ? STEPS : REALISTIC, &b->rng);
+            fill_mask(mask, sizes[i], &b->rng);
+            SampleRow r = row_with(0.7f);
+            r.n_vocab = MASK_VOCAB;
+            r.allowed = mask;
+            if (way == 1) r.top_k = 40;
+            if (way == 2) r.top_p = 0.8f;
+            if (way == 3) r.top_k = 3;
+            if (way == 4) r.min_p = 0.05f;
+            TokenCount seen[] = { { 3, 1, 1 }, { 40000, 2, 0 }, { 60000, 1, 0 }, { -1, 1, 0 } };
+            LogitBias bias[] = { { 5, 4 }, { 60000, 3 }, { 4000, -3 } };
+            int32_t banned[] = { 9, 31000 };
+            if (way == 6) r.seen = seen, r.n_seen = 4, r.repetition = 1.3f, r.presence = 0.5f;
+            if (way == 7) r.bias = bias, r.n_bias = 3, r.banned = banned, r.n_banned = 2;
+            for (int k = 0; k < 3 && way >= 6; k++) { /* those named are among the allowed, sometimes */
+                int id = k == 0 ? 3 : k == 1 ? 40000 : 5;
+                if (i % 2) mask[id / 32] |= 1u << (id % 32);
+            }
+            checked += check_wide(b, t, r, "mask");
+            check_masked_logprobs(b, t, r);
+            r.temperature = 0;
+            int32_t best = -1, got = draw_one(b, t, r);
+            for (int32_t id = 0; id < MASK_VOCAB; id++)
+                if (!forbidden(&r, id) && (best < 0 || changed(&r, x[id], id) > changed(&r, x[best], best))) best = id;
+            assert_int_equal(got, best);
+        }
+    }
+    assert_true(checked > 1000);
+}
+
+static void masks(void **state)
+{
+    (void)state;
+    on_every_isa(masks_on);
+}
+
 /* ---- what changes logits ---- */
 
 static void changes_on(Bed *b)
@@ -630,6 +725,7 @@ int main(void)
         cmocka_unit_test(kept_sets),
         cmocka_unit_test(draws_invert_the_cumulative),
         cmocka_unit_test(wide_vocabularies),
+        cmocka_unit_test(masks),
         cmocka_unit_test(changes_of_logits),
         cmocka_unit_test(a_draw_depends_on_its_row),
         cmocka_unit_test(two_may_be_queued),

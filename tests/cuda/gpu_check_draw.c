@@ -73,18 +73,30 @@ out:
     return far;
 }
 
+static bool in_mask(const SampleRow *r, int i)
+{
+    return !r->allowed || (r->allowed[i / 32] >> (i % 32) & 1);
+}
+
 static void check_logprobs(const float *x, const SampleRow *r, const SampleOut *o, double *worst)
 {
     double top = -1e300, sum = 0;
-    for (int i = 0; i < r->n_vocab; i++) top = MAX(top, (double)x[i]);
-    for (int i = 0; i < r->n_vocab; i++) sum += exp((double)x[i] - top);
+    int n = 0;
+    for (int i = 0; i < r->n_vocab; i++)
+        if (in_mask(r, i)) top = MAX(top, (double)x[i]), n++;
+    for (int i = 0; i < r->n_vocab; i++)
+        if (in_mask(r, i)) sum += exp((double)x[i] - top);
     *worst = MAX(*worst, fabs((double)o->logprob - ((double)x[o->token] - top - log(sum))));
     for (int t = 0; t < r->n_top; t++) {
+        if (t >= n || o->top_id[t] < 0) {
+            if (t < n || o->top_id[t] >= 0) *worst = 1;
+            continue;
+        }
         *worst = MAX(*worst, fabs((double)o->top_logprob[t] - ((double)x[o->top_id[t]] - top - log(sum))));
         int above = 0;
         for (int i = 0; i < r->n_vocab; i++)
-            above += x[i] > x[o->top_id[t]] || (x[i] == x[o->top_id[t]] && i < o->top_id[t]);
-        if (above != t) *worst = 1;
+            above += in_mask(r, i) && (x[i] > x[o->top_id[t]] || (x[i] == x[o->top_id[t]] && i < o->top_id[t]));
+        if (above != t || !in_mask(r, o->top_id[t])) *worst = 1;
     }
 }
 
@@ -103,7 +115,7 @@ static void make_row(SampleRow *r, int i, int n_vocab, TokenCount *seen, LogitBi
                       .n_vocab = n_vocab,
                       .target = -1,
                       .want_logprob = i % 2 == 0,
-                      .n_top = i % 7 == 0 ? 5 : 0 };
+                      .n_top = i % 7 == 0 || i % 10 == 4 ? 5 : 0 };
     if (i % 6 == 5) {
         for (int k = 0; k < MIN(40, n_vocab); k++)
             seen[k] = (TokenCount){ (k * 37 + i) % n_vocab, (uint16_t)(k % 3), (uint16_t)(k % 2) };
@@ -115,7 +127,10 @@ static void make_row(SampleRow *r, int i, int n_vocab, TokenCount *seen, LogitBi
         r->bias = bias, r->n_bias = 5, r->banned = banned, r->n_banned = 2;
     }
     if (i % 10 == 4) {
+        int sparse = i % 20 == 4; /* some masks leave a few ids, or one */
         for (int k = 0; k < (n_vocab + 31) / 32; k++) allowed[k] = (uint32_t)next() & (uint32_t)next();
+        for (int k = 1; k < (n_vocab + 31) / 32 && sparse; k++)
+            allowed[k] = next() % 64 == 0 ? allowed[k] & (uint32_t)next() & (uint32_t)next() : 0;
         allowed[0] |= 1;
         r->allowed = allowed;
     }

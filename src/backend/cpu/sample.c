@@ -3,7 +3,10 @@
  * The order of things: repetition, frequency and presence penalties, bias, bans and the mask change logits; temperature
  * scales; top_k, min_p and top_p keep some, and one is drawn (sample_draw.c). Logits that nothing changes are not copied.
  *
- * Logprobs are of the raw logits. NaN counts as -infinity, +infinity as the largest float; if nothing can be drawn the
+ * Under a mask of few ids only those are looked at: their logits are brought together at the front of the desk, and what is
+ * drawn there is an index among them. The order of ids stays, so it is the same draw.
+ *
+ * Logprobs are of the raw logits, under a mask of those that it allows. NaN counts as -infinity, +infinity as the largest float; if nothing can be drawn the
  * answer is the lowest id that is not forbidden (0 if all are). Rows are independent: a worker takes one at a time.
  * Thread: the device's owner; the pool's workers inside. */
 #include <float.h>
@@ -155,6 +158,66 @@ void plain_sift(Sift *s)
     s->start[(s->n + CHUNK - 1) / CHUNK] = m;
 }
 
+/* ---- masks ---- */
+
+enum { FEW = 2048 }; /* allowed ids up to which they are looked at one by one */
+
+static bool is_allowed(const SampleRow *r, int32_t id)
+{
+    return !r->allowed || (r->allowed[id / 32] >> (id % 32) & 1);
+}
+
+static uint32_t word_of(const SampleRow *r, int i, int n)
+{
+    int left = n - i * 32;
+    return left >= 32 ? r->allowed[i] : r->allowed[i] & ((1u << left) - 1);
+}
+
+/* How many ids the mask allows; n where that are more than FEW, or there is no mask. */
+static int count_few(const SampleRow *r, int n)
+{
+    int m = 0;
+    if (!r->allowed || n <= 0) return n;
+    for (int i = 0; i <= (n - 1) / 32 && m <= FEW; i++) m += __builtin_popcount(word_of(r, i, n));
+    return m <= FEW ? m : n;
+}
+
+/* Allowed id number `at`, counted from 0. */
+static int32_t nth_allowed(const SampleRow *r, int n, int at)
+{
+    for (int i = 0;; i++) {
+        uint32_t bits = word_of(r, i, n);
+        int m = __builtin_popcount(bits);
+        for (; at < m && at > 0; at--) bits &= bits - 1;
+        if (at == 0 && bits) return i * 32 + __builtin_ctz(bits);
+        at -= m;
+    }
+}
+
+/* What clean() promises, and holds after a change as well. */
+static float settle(float v)
+{
+    return v > FLT_MAX ? FLT_MAX : v >= -FLT_MAX ? v + 0.0f : -INFINITY;
+}
+
+/* y[id] = x[id] of the allowed ids. */
+static void pick_few(float *y, const float *x, const SampleRow *r, int n)
+{
+    for (int i = 0; i <= (n - 1) / 32; i++)
+        for (uint32_t bits = word_of(r, i, n); bits; bits &= bits - 1) {
+            int32_t id = i * 32 + __builtin_ctz(bits);
+            y[id] = settle(x[id]);
+        }
+}
+
+/* The allowed ids' values one after another, in place: none moves up. */
+static void pack_few(float *y, const SampleRow *r, int n)
+{
+    int m = 0;
+    for (int i = 0; i <= (n - 1) / 32; i++)
+        for (uint32_t bits = word_of(r, i, n); bits; bits &= bits - 1) y[m++] = y[i * 32 + __builtin_ctz(bits)];
+}
+
 /* ---- changing logits ---- */
 
 static bool changes_logits(const SampleRow *r)
@@ -162,17 +225,12 @@ static bool changes_logits(const SampleRow *r)
     return r->n_seen || r->n_bias || r->n_banned || r->allowed;
 }
 
-/* What clean() promises holds after a change as well. */
-static float settle(float v)
-{
-    return v > FLT_MAX ? FLT_MAX : v >= -FLT_MAX ? v + 0.0f : -INFINITY;
-}
-
+/* What the mask forbids stays as it is: there may be nothing in y. */
 static void change_logits(float *y, const SampleRow *r, int n)
 {
     for (int i = 0; i < r->n_seen; i++) {
         const TokenCount *c = &r->seen[i];
-        if (c->id < 0 || c->id >= n) continue;
+        if (c->id < 0 || c->id >= n || !is_allowed(r, c->id)) continue;
         float *v = &y[c->id];
         if (r->repetition != 1 && (c->n_out || c->in_prompt)) *v = *v > 0 ? *v / r->repetition : *v * r->repetition;
         *v -= r->frequency * (float)c->n_out;
@@ -180,8 +238,8 @@ static void change_logits(float *y, const SampleRow *r, int n)
         *v = settle(*v);
     }
     for (int i = 0; i < r->n_bias; i++) {
-        float *v = r->bias[i].id >= 0 && r->bias[i].id < n ? &y[r->bias[i].id] : NULL;
-        if (v) *v = settle(*v + r->bias[i].add);
+        int32_t id = r->bias[i].id;
+        if (id >= 0 && id < n && is_allowed(r, id)) y[id] = settle(y[id] + r->bias[i].add);
     }
     for (int i = 0; i < r->n_banned; i++) {
         if (r->banned[i] >= 0 && r->banned[i] < n) y[r->banned[i]] = -INFINITY;
@@ -199,35 +257,44 @@ static bool is_banned(const SampleRow *r, int32_t id)
 /* When no logit is left to compare. */
 static int32_t first_allowed(const SampleRow *r, int n)
 {
-    for (int32_t id = 0; id < n; id++) {
-        if (r->allowed && !(r->allowed[id / 32] >> (id % 32) & 1)) continue;
-        if (!is_banned(r, id)) return id;
-    }
+    for (int32_t id = 0; id < n; id++)
+        if (is_allowed(r, id) && !is_banned(r, id)) return id;
     return 0;
 }
 
 /* ---- choosing ---- */
 
-static int32_t choose(const Simd *s, SampleDesk *t, const float *x, const SampleRow *r, int n)
+/* Index into y[0..n), which nothing changes any more; -1: nothing there can be drawn. */
+static int choose_index(const Simd *s, SampleDesk *t, const float *y, const SampleRow *r, int n)
 {
-    CHECK(t->y);
-    bool changes = changes_logits(r);
-    if (changes) {
-        s->clean(t->y, x, r->allowed, n);
-        change_logits(t->y, r, n);
-    }
-    const float *y = changes ? t->y : x;
-    if (!(r->temperature > 0)) {
-        int best = s->argmax(y, n);
-        return best < 0 ? first_allowed(r, n) : best;
-    }
+    if (!(r->temperature > 0)) return s->argmax(y, n);
     float top = s->lane_max(y, n, t->max);
     if (top > FLT_MAX) { /* an infinity among raw logits */
-        s->clean(t->y, x, NULL, n);
+        s->clean(t->y, y, NULL, n);
         y = t->y;
         top = s->lane_max(y, n, t->max);
     }
-    return top >= -FLT_MAX ? sample_draw(s, t, r, y, n, top) : first_allowed(r, n);
+    return top >= -FLT_MAX ? sample_draw(s, t, r, y, n, top) : -1;
+}
+
+/* n_few: of the allowed ids if they are few, else n. */
+static int32_t choose(const Simd *s, SampleDesk *t, const float *x, const SampleRow *r, int n, int n_few)
+{
+    CHECK(t->y);
+    const float *y = x;
+    if (n_few < n) {
+        pick_few(t->y, x, r, n);
+        change_logits(t->y, r, n);
+        pack_few(t->y, r, n);
+        y = t->y;
+    } else if (changes_logits(r)) {
+        s->clean(t->y, x, r->allowed, n);
+        change_logits(t->y, r, n);
+        y = t->y;
+    }
+    int at = n_few > 0 ? choose_index(s, t, y, r, n_few) : -1;
+    if (at < 0) return first_allowed(r, n);
+    return n_few < n ? nth_allowed(r, n, at) : at;
 }
 
 /* ---- logprobs ---- */
@@ -240,7 +307,7 @@ static float logprob(float x, float top, double log_sum)
     return (float)((double)x - top - log_sum);
 }
 
-/* The n_top largest raw logits, by insertion: after the first few, find_above skips nearly everything. */
+/* The n_top largest logits, by insertion: after the first few, find_above skips nearly everything. */
 static void top_logits(const Simd *s, const float *x, int n, int n_top, SampleOut *out)
 {
     int m = 0;
@@ -262,15 +329,31 @@ static void top_logits(const Simd *s, const float *x, int n, int n_top, SampleOu
     }
 }
 
-static void give_logprobs(const Simd *s, const float *x, const SampleRow *r, int n, SampleOut *out)
+static void give_logprobs(const Simd *s, const float *x, int n, float own, const SampleRow *r, SampleOut *out)
 {
-    int best = s->argmax(x, n), n_top = MAX(0, MIN(r->n_top, SAMPLE_TOP_MAX));
+    int best = n > 0 ? s->argmax(x, n) : -1, n_top = MAX(0, MIN(r->n_top, SAMPLE_TOP_MAX));
     float top = best < 0 ? 0 : x[best];
     double log_sum = best < 0 || isinf(top) ? 0 : log(s->sum_exp(x, n, top));
-    out->logprob = out->token >= 0 && out->token < n ? logprob(x[out->token], top, log_sum) : -INFINITY;
+    out->logprob = logprob(own, top, log_sum);
     if (!n_top) return;
     top_logits(s, x, n, n_top, out);
     for (int i = 0; i < n_top; i++) out->top_logprob[i] = logprob(out->top_logprob[i], top, log_sum);
+}
+
+/* Of the allowed logits alone, unless the row is told what to say. */
+static void give_masked_logprobs(const Simd *s, float *y, const float *x, int n, int n_few, const SampleRow *r,
+                                 SampleOut *out)
+{
+    float own = settle(x[out->token]);
+    if (n_few < n) {
+        pick_few(y, x, r, n);
+        pack_few(y, r, n);
+    } else {
+        s->clean(y, x, r->allowed, n);
+    }
+    give_logprobs(s, y, n_few, own, r, out);
+    for (int i = 0; i < r->n_top && i < SAMPLE_TOP_MAX && n_few < n; i++)
+        if (out->top_id[i] >= 0) out->top_id[i] = nth_allowed(r, n, out->top_id[i]);
 }
 
 /* ---- ops ---- */
@@ -294,9 +377,15 @@ static void sample_worker(void *arg, int worker, int n_workers)
         const float *x = cpu_row(a->logits, i);
         SampleOut *out = &a->out[i];
         int n = r->n_vocab > 0 ? MIN(r->n_vocab, a->logits.cols) : a->logits.cols;
-        out->token = r->target >= 0 ? r->target : choose(s, &a->d->sample->desk[worker], x, r, n);
+        SampleDesk *t = &a->d->sample->desk[worker];
+        int n_few = r->target >= 0 ? n : count_few(r, n);
+        out->token = r->target >= 0 ? r->target : choose(s, t, x, r, n, n_few);
         out->logprob = 0;
-        if (r->want_logprob || r->n_top > 0 || r->target >= 0) give_logprobs(s, x, r, n, out);
+        if (!r->want_logprob && r->n_top <= 0 && r->target < 0) continue;
+        if (r->allowed && r->target < 0)
+            give_masked_logprobs(s, t->y, x, n, n_few, r, out);
+        else
+            give_logprobs(s, x, n, out->token >= 0 && out->token < n ? x[out->token] : -INFINITY, r, out);
     }
 }
 

@@ -439,11 +439,14 @@ DEV float logprob(float x, float top, float log_sum)
     return x == top && isinf(top) ? 0.f : x - top - log_sum;
 }
 
-/* Log of the sum of exp of the raw logits over their largest, which goes to *top. */
-DEV float log_sum_of(const float *x, int n, float *top, Room *room)
+DEV bool in_mask(const uint32_t *allowed, int i) { return !allowed || allowed[i / 32] >> (i % 32) & 1; }
+
+/* Log of the sum of exp of the raw logits that the mask leaves over their largest, which goes to *top. */
+DEV float log_sum_of(const float *x, const uint32_t *allowed, int n, float *top, Room *room)
 {
     float best = -INFINITY, sum = 0.f;
-    for (int i = threadIdx.x; i < n; i += THREADS) best = fmaxf(best, x[i]); /* fmaxf drops NaN */
+    for (int i = threadIdx.x; i < n; i += THREADS)
+        if (in_mask(allowed, i)) best = fmaxf(best, x[i]); /* fmaxf drops NaN */
     best = warp_max(best);
     __syncthreads();
     if (threadIdx.x % WARP == 0) room->fpart[threadIdx.x / WARP] = best;
@@ -451,11 +454,11 @@ DEV float log_sum_of(const float *x, int n, float *top, Room *room)
     *top = best = warp_max(room->fpart[threadIdx.x % WARP]);
     if (isinf(best)) return 0.f;
     for (int i = threadIdx.x; i < n; i += THREADS)
-        if (x[i] <= best) sum += __expf(x[i] - best);
+        if (x[i] <= best && in_mask(allowed, i)) sum += __expf(x[i] - best);
     return logf(block_sum(sum, room->fpart));
 }
 
-/* The n_top largest raw logits. An infinite one counts as the largest float among its equals in rank. */
+/* The n_top largest raw logits of the mask. An infinite one counts as the largest float among its equals in rank. */
 DEV void give_tops(const DrawArgs *a, const DrawRow *r, const View *raw, Room *room, int row, float top, float log_sum)
 {
     u64 under = ~0ull;
@@ -480,12 +483,12 @@ static __global__ void __launch_bounds__(THREADS) draw_kernel(const __grid_const
     w.x = x, w.n = r.n_vocab, w.run = (r.n_vocab + N_WARP * STEP - 1) / (N_WARP * STEP) * STEP;
     w.cut_key = KEY_NONE, w.cut_last = -1, w.best = -1, w.inv_temp = 1.f;
     bool probs = r.want_logprob || r.n_top > 0 || r.target >= 0, changes = r.n_seen || r.n_bias || r.n_banned;
-    if (probs) log_sum = log_sum_of(x, r.n_vocab, &top, &room);
+    if (r.allowed_at >= 0 && r.target < 0) w.allowed = (const uint32_t *)a.list + r.allowed_at;
+    if (probs) log_sum = log_sum_of(x, w.allowed, r.n_vocab, &top, &room);
     if (r.n_top > 0) give_tops(&a, &r, &w, &room, row, top, log_sum);
     int token = r.target;
     if (token < 0) {
         if (changes) change(&a, &r, x);
-        if (r.allowed_at >= 0) w.allowed = (const uint32_t *)a.list + r.allowed_at;
         token = choose(&a, &r, &w, &room);
         __syncthreads();
         if (changes) {

@@ -614,10 +614,15 @@ static void draw_row(const Device *d, int row, const SampleRow *r, SampleOut *ou
         hash = hash_mix((uint64_t)(uint32_t)token_of(d, row));
     out->token = r->target >= 0 ? r->target : draw(hash, r);
     out->logprob = logprob_of(history, out->token);
-    for (int i = 0; i < r->n_top; i++) { /* neighbours of one id, so that no two are equal */
-        out->top_id[i] = (int32_t)((history % (uint64_t)r->n_vocab + (uint64_t)i) % (uint64_t)r->n_vocab);
-        out->top_logprob[i] = -(float)i / 8.0f;
+    int n = 0; /* neighbours of one id, so that no two are equal */
+    for (int i = 0; i < r->n_vocab && n < r->n_top; i++) {
+        int32_t id = (int32_t)((history % (uint64_t)r->n_vocab + (uint64_t)i) % (uint64_t)r->n_vocab);
+        if (r->target < 0 && r->allowed && !(r->allowed[id / 32] >> (id % 32) & 1)) continue;
+        out->top_id[n] = id;
+        out->top_logprob[n] = -(float)n / 8.0f;
+        n++;
     }
+    for (; n < r->n_top; n++) out->top_id[n] = -1, out->top_logprob[n] = -INFINITY;
 }
 
 static void sim_sample(Device *d, Tensor logits, const SampleRow *rows, int n)
