@@ -108,13 +108,18 @@ static void report(Radish *r, const Run *run, Buf *j)
            all_s, 100 * hit, (unsigned long long)s.steps, (unsigned long long)s.preemptions);
     printf("time              prefill %.1f %%, decode %.1f %%, scheduling %.2f %%\n", 100 * s.prefill_s / busy,
            100 * s.decode_s / busy, 100 * s.sched_s / busy);
+    if (s.drafted_tokens)
+        printf("guesses           %llu, %.1f %% of them drawn\n", (unsigned long long)s.drafted_tokens,
+               100 * (double)s.accepted_tokens / (double)s.drafted_tokens);
     buf_printf(j,
                "{\"requests\":%d,\"input_tokens\":%lld,\"output_tokens\":%lld,\"wall_s\":%.4f,\"output_tok_s\":%.2f,"
                "\"total_tok_s\":%.2f,\"limit_tok_s\":%.2f,\"cache_hit_rate\":%.4f,\"steps\":%llu,\"preemptions\":%llu,"
+               "\"drafted_tokens\":%llu,\"accepted_tokens\":%llu,"
                "\"prefill_share\":%.4f,\"decode_share\":%.4f,\"sched_share\":%.5f",
                run->n, (long long)run->n_in, (long long)run->n_out, run->wall_s, out_s, all_s,
                run->limit_s > 0 ? (double)run->n_out / run->limit_s : 0, hit, (unsigned long long)s.steps,
-               (unsigned long long)s.preemptions, s.prefill_s / busy, s.decode_s / busy, s.sched_s / busy);
+               (unsigned long long)s.preemptions, (unsigned long long)s.drafted_tokens,
+               (unsigned long long)s.accepted_tokens, s.prefill_s / busy, s.decode_s / busy, s.sched_s / busy);
 }
 
 static bool run_all(Radish *r, const Options *o, const BenchLimit *limit, Arena *a, Mailbox *box)

@@ -97,6 +97,11 @@ def test_bench():
         assert [r["kind"] for r in rows] == ["decode", "decode", "prefill"] and rows[1]["batch"] == 3
         assert all(r["tok_s"] > 0 for r in rows)
         assert all("profile" not in r for r in rows)
+        guessed = radish("bench", "offline", "-m", MODEL, "--lengths", lengths, "--speculative-algorithm", "NGRAM",
+                         "--json", out)
+        told = json.loads(out.read_text())
+        assert 0 <= told["accepted_tokens"] <= told["drafted_tokens"]
+        assert ("guesses" in guessed) == (told["drafted_tokens"] > 0)
         out_text = radish("bench", "offline", "-m", MODEL, "--lengths", lengths, "--profile", "--json", out)
         profile = json.loads(out.read_text())["profile"]
         parts = profile["decode"]
