@@ -133,11 +133,12 @@ typedef struct {
     int len[MAX_SEQ], rows[MAX_SEQ], row0[MAX_SEQ + 1], n_decode, n_rows, n_tile;
     AttendArgs a;
     int32_t *plan;
-    uint16_t **kv; /* [n_seq]: host k then v, [len][2][n_kv][head_dim] */
-    uint16_t *q;   /* host [n_rows][qkv width] */
+    int32_t *newest; /* slots of the decoded rows' tokens */
+    uint16_t **kv;   /* [n_seq]: host k then v, [len][2][n_kv][head_dim] */
+    uint16_t *q;     /* host [n_rows][qkv width] */
     float *sinks;
     double *ref; /* [n_rows][n_head * head_dim] */
-    void *dev[24];
+    void *dev[32];
     int n_dev;
 } AttnRun;
 
@@ -244,7 +245,13 @@ static void attn_batch(AttnRun *r)
     r->a.tiles = keep(r, dev_copy(tiles, sizeof(int32_t) * 2 * (size_t)(r->n_tile + 1)));
     r->a.n_tile = r->n_tile;
     r->row0[MAX_SEQ] = n_pages;
-    free(first), free(pages), free(tiles);
+    int32_t *slot = malloc(n + 4);
+    for (int i = 0; i < c->n_seq; i++) {
+        int at = r->len[i] - 1;
+        slot[i] = pages[first[i] + at / PAGE_TOKENS] * PAGE_TOKENS + at % PAGE_TOKENS;
+    }
+    r->newest = keep(r, dev_copy(slot, n));
+    free(first), free(pages), free(tiles), free(slot);
 }
 
 static void attn_setup(AttnRun *r, int n_layer)
@@ -262,7 +269,7 @@ static void attn_setup(AttnRun *r, int n_layer)
     r->a.qkv = keep(r, dev_copy(r->q, (size_t)r->n_rows * (size_t)width * 2));
     r->a.out = keep(r, dev_alloc((size_t)r->n_rows * (size_t)r->a.out_stride * 2));
     r->a.n_cta = attend_decode_fits(group) ? attend_decode_ctas(group, dim) : 0;
-    r->a.plan = r->plan = keep(r, dev_alloc(sizeof(int32_t) * 4 * (ATTEND_MAX_CTA + 1)));
+    r->a.plan = r->plan = keep(r, dev_alloc(sizeof(int32_t) * ATTEND_PLAN_INTS * ATTEND_MAX_CTA));
     if (r->a.n_cta) r->a.part = keep(r, dev_alloc(attend_part_bytes(group, dim)));
     r->a.arrived = keep(r, dev_alloc(sizeof(uint32_t) * ATTEND_MAX_CTA));
     CU(cudaMemset(r->a.arrived, 0, sizeof(uint32_t) * ATTEND_MAX_CTA));
@@ -305,10 +312,64 @@ static void attn_launch(void *ctx)
 {
     AttnRun *r = ctx;
     if (r->n_decode) {
-        launch_attend_plan(stream, r->plan, r->a.count, r->a.seq_len, r->c.n_kv_head, r->c.window, r->a.n_cta);
+        launch_attend_plan(stream, r->plan, &r->a);
         launch_attend_decode(stream, &r->a);
     }
     launch_attend_prefill(stream, &r->a);
+}
+
+/* What puts the newest tokens of a batch of single rows into their pages. */
+static HeadArgs newest_heads(const AttnRun *r, const void *qkv)
+{
+    return (HeadArgs){ .qkv = (void *)(uintptr_t)qkv,
+                       .stride = r->a.qkv_stride,
+                       .rows = r->n_rows,
+                       .n_head = r->c.n_head,
+                       .n_kv_head = r->c.n_kv_head,
+                       .head_dim = r->c.head_dim,
+                       .slot = r->newest,
+                       .kv = (void *)(uintptr_t)r->a.kv,
+                       .kv_dim = r->a.kv_dim,
+                       .let_on = true };
+}
+
+typedef struct {
+    AttnRun *r;
+    HeadArgs poison, heads;
+} ChainRun;
+
+/* As in a later layer of a pass: NaN lies in the newest tokens' slots until just before. */
+static void chain_launch(void *ctx)
+{
+    ChainRun *c = ctx;
+    AttendArgs a = c->r->a;
+    a.early = true;
+    launch_attend_plan(stream, c->r->plan, &a);
+    launch_heads(stream, &c->poison);
+    CU(cudaMemsetAsync(a.out, 0xff, (size_t)c->r->n_rows * (size_t)a.out_stride * 2, stream));
+    launch_heads(stream, &c->heads);
+    launch_attend_decode(stream, &a);
+}
+
+/* The rows of q get the keys and values of their newest tokens; then decode attention is to overtake what writes them. */
+static void check_chain(AttnRun *r)
+{
+    const AttnCase *c = &r->c;
+    size_t width = (size_t)r->a.qkv_stride, n_kv = (size_t)(2 * c->n_kv_head * c->head_dim),
+           n = (size_t)r->n_rows * width * 2;
+    char name[100];
+    snprintf(name, sizeof name, "chained %s", c->name);
+    for (int i = 0; i < c->n_seq; i++)
+        memcpy(r->q + (size_t)i * width + width - n_kv, r->kv[i] + (size_t)(r->len[i] - 1) * n_kv, n_kv * 2);
+    void *real = keep(r, dev_copy(r->q, n)), *nan = keep(r, dev_alloc(n));
+    ChainRun run = { r, newest_heads(r, nan), newest_heads(r, real) };
+    double err = 0;
+    for (int i = 0; i < 5; i++) {
+        chain_launch(&run);
+        sync(name);
+        err = MAX(err, distance(r->a.out, r->n_rows, c->n_head * c->head_dim, r->a.out_stride, r->ref));
+    }
+    report(name, err, 4e-3, same_twice(r->a.out, (size_t)r->n_rows * (size_t)r->a.out_stride * 2, chain_launch, &run));
 }
 
 static void attn_free(AttnRun *r)
@@ -333,6 +394,7 @@ static void check_attention(const AttnCase *c)
     double err = distance(r->a.out, r->n_rows, c->n_head * c->head_dim, r->a.out_stride, r->ref);
     bool same = same_twice(r->a.out, (size_t)r->n_rows * (size_t)r->a.out_stride * 2, attn_launch, r);
     report(c->name, err, 4e-3, same);
+    if (r->n_decode == c->n_seq) check_chain(r);
     attn_free(r);
 }
 
@@ -610,16 +672,21 @@ typedef struct {
     AttnRun *r;
     int n_layer;
     size_t layer_bytes;
+    bool heads, attend; /* what a layer runs: with both as in a pass, the second overtaking the first */
 } LayersRun;
 
 static void layers_launch(void *ctx)
 {
     LayersRun *l = ctx;
     AttendArgs a = l->r->a;
-    if (l->r->n_decode) launch_attend_plan(stream, l->r->plan, a.count, a.seq_len, a.n_kv_head, a.window, a.n_cta);
+    HeadArgs h = newest_heads(l->r, a.qkv);
+    if (l->r->n_decode) launch_attend_plan(stream, l->r->plan, &a);
     for (int i = 0; i < l->n_layer; i++) {
-        if (l->r->n_decode) launch_attend_decode(stream, &a);
-        launch_attend_prefill(stream, &a);
+        a.early = i > 0;
+        h.kv = (void *)(uintptr_t)a.kv;
+        if (l->heads) launch_heads(stream, &h);
+        if (l->r->n_decode && l->attend) launch_attend_decode(stream, &a);
+        if (l->attend) launch_attend_prefill(stream, &a);
         a.kv = (const char *)a.kv + l->layer_bytes;
     }
 }
@@ -632,7 +699,7 @@ static void bench_attention(const AttnCase *c, double ceiling)
     size_t tokens = (size_t)c->n_seq * (size_t)(c->max_len + c->min_len) / 2, layer = tokens / PAGE_TOKENS * page;
     int n_layer = (int)MAX((size_t)1, MIN((size_t)32, ((size_t)1 << 30) / (layer + 1)));
     attn_setup(r, n_layer);
-    LayersRun l = { r, n_layer, (size_t)r->row0[MAX_SEQ] * page };
+    LayersRun l = { r, n_layer, (size_t)r->row0[MAX_SEQ] * page, false, true };
     launch_fill(stream, (void *)(uintptr_t)r->a.kv, l.layer_bytes * (size_t)n_layer / 2, 7, 1.f, false);
     double ms = time_ms(layers_launch, &l, 150) / n_layer, bytes = 0, flop = 0;
     for (int i = 0; i < c->n_seq; i++) {
@@ -640,10 +707,14 @@ static void bench_attention(const AttnCase *c, double ceiling)
         bytes += 4.0 * c->n_kv_head * c->head_dim * seen;
         flop += 4.0 * c->n_head * c->head_dim * r->rows[i] * (r->len[i] - r->rows[i] + 0.5 * (r->rows[i] + 1));
     }
-    if (r->n_decode)
-        printf("%-52s %9.1f us %7.3f TB/s %5.1f %% of ceiling\n", c->name, ms * 1e3, bytes / ms * 1e-9,
-               bytes / ms * 1e-7 / ceiling);
-    else
+    if (r->n_decode) {
+        l.heads = true;
+        double both = time_ms(layers_launch, &l, 100) / n_layer;
+        l.attend = false;
+        double heads = time_ms(layers_launch, &l, 30) / n_layer;
+        printf("%-52s %9.1f us %7.3f TB/s %5.1f %% of ceiling; %7.1f us after heads, which alone take %5.1f\n", c->name,
+               ms * 1e3, bytes / ms * 1e-9, bytes / ms * 1e-7 / ceiling, both * 1e3, heads * 1e3);
+    } else
         printf("%-52s %9.1f us %7.1f TFLOP/s\n", c->name, ms * 1e3, flop / ms * 1e-9);
     attn_free(r);
 }

@@ -3,43 +3,63 @@
  *   out[h] = sum_j softmax_j(cap(scale * q[h] . k[j])) v[j], j in [max(0, len - window), len), sinks in the denominator
  *
  * Bound by reading K and V once: 4 * n_kv_head * head_dim bytes a token and layer. The work is cut into items (sequence,
- * kv head) of tiles of 64 tokens; launch_attend_plan gives each of a fixed number of CTAs an equal stretch of that list, so
- * the grid, and a graph around it, does not depend on the batch. An item that a border cuts leaves partial sums; the last
- * CTA to finish one of its parts merges them in order, so results do not depend on who was last.
+ * kv head) of tiles of 64 tokens; launch_attend_plan, once a pass, gives each of a fixed number of CTAs its share of that list,
+ * so the grid, and a graph around it, does not depend on the batch: an equal stretch, or, of few items, one part of one item.
+ * An item that a border cuts leaves partial sums that are merged in order: by the CTA that happens to finish last, or,
+ * where each CTA has one part, by that of the last part. Either way results do not depend on who was first.
+ *
+ * Small batches are latency alone, so what the previous kernel does not write is fetched while it still runs (AttendArgs.early):
+ * a CTA's entry of the plan holds all that its first copies need, and only a sequence's newest page is waited for. The
+ * queries of an item are loaded while the one before it ends.
  *
  * A CTA is one copy warp and four computing warps. The copy warp runs ahead through a ring of tiles, one bulk copy a page;
  * each computing warp owns one page of every tile with its own running maximum, sum and output, so the loop has no
  * block-wide barrier; the four meet once an item. On the tensor cores keys are the 16-row operand and the query heads of
  * one kv head the 8-column one: S^T = K Q^T, O^T = V^T P^T, so a group of up to 8 costs the same as 1.
  * Measured: see docs/perf/gpu-decode-attention.md. */
+#include <limits.h>
+
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.h"
 
-enum { N_WARP = 4, THREADS = (N_WARP + 1) * WARP, FIRST = 1, LAST = 2, STOP = 4 };
+enum { N_WARP = 4, THREADS = (N_WARP + 1) * WARP, LAST = 1, STOP = 2, ALONE = 4 };
 
 typedef struct {
     int flags, row, head, tok0; /* tok0: position of the tile's first token */
     int len, lo;                /* keys [lo, len) count */
     int n_part;                 /* > 1: this CTA holds one part of so many, that begin in CTA `first` */
     int first;
+    int next_row, next_head; /* with LAST: of the item after this one, or any that there is */
 } Stage;
 
 /* ---- the plan ---- */
 
-DEV int tiles_of(int len, int window)
-{
-    int lo = window > 0 && len > window ? len - window : 0;
-    return (len - lo / PAGE * PAGE + ATTEND_TILE - 1) / ATTEND_TILE;
-}
+/* A CTA's entry. Borders: sequence, head, tile; and, if that cuts an item, the first and the last border within this item. */
+typedef struct {
+    int4 at, end;
+    int len, row, first; /* of the sequence it begins in: tokens, row, first entry in the batch's pages */
+    int alone;           /* 1: no CTA of this plan holds more than one part of one item */
+    int page[WARP];              /* the window of its pages that the first tile lies in */
+} Start;
+static_assert(sizeof(Start) == ATTEND_PLAN_INTS * sizeof(int32_t), "as launch.h promises");
 
-/* An item costs its tiles and ITEM_COST more: loading q, merging, writing. */
-enum { ITEM_COST = 1 };
+/* Pages are looked up 32 at a time, one a lane: window w holds those of tiles 8w... */
+enum { SPAN = WARP / (ATTEND_TILE / PAGE) };
+
+DEV int first_key(int len, int window) { return window > 0 && len > window ? len - window : 0; }
+
+DEV int tiles_of(int len, int window) { return (len - first_key(len, window) / PAGE * PAGE + ATTEND_TILE - 1) / ATTEND_TILE; }
+
+/* An item costs its tiles and ITEM_COST more: loading q, merging, writing. Or, in parts of at most `most` tiles: a CTA each. */
+enum { ITEM_COST = 1, PART_LEAST = 2 /* tiles: more parts take longer to merge than they save */ };
+
+DEV int cost_of(int tiles, int most) { return most ? (tiles + most - 1) / most : tiles + ITEM_COST; }
 
 /* sum[i] = cost of the sequences before i, over one kv head. Threads take equal runs. */
-DEV void prefix_costs(int *sum, int *run, const int32_t *seq_len, int n, int window)
+DEV void prefix_costs(int *sum, int *run, const AttendArgs *a, int n, int most)
 {
     int each = (n + blockDim.x - 1) / blockDim.x, from = threadIdx.x * each, to = min(n, from + each), total = 0;
-    for (int i = from; i < to; i++) total += tiles_of(seq_len[i], window) + ITEM_COST;
+    for (int i = from; i < to; i++) total += cost_of(tiles_of(a->seq_len[i], a->window), most);
     run[threadIdx.x] = total;
     __syncthreads();
     for (int step = 1; step < (int)blockDim.x; step *= 2) {
@@ -51,57 +71,86 @@ DEV void prefix_costs(int *sum, int *run, const int32_t *seq_len, int n, int win
     int at = run[threadIdx.x] - total;
     for (int i = from; i < to; i++) {
         sum[i] = at;
-        at += tiles_of(seq_len[i], window) + ITEM_COST;
+        at += cost_of(tiles_of(a->seq_len[i], a->window), most);
     }
     if (threadIdx.x == blockDim.x - 1) sum[n] = run[threadIdx.x];
     __syncthreads();
 }
 
-/* Borders lie at least one tile apart, so no part of a cut item is empty; CTAs that would get less get nothing. */
-DEV int4 border(const int *sum, int n, const int32_t *seq_len, int n_kv_head, int window, int i, int n_cta)
+/* The fewest tiles, from PART_LEAST on, such that no CTA holds more than one part of so many, if that ends no later than equal stretches would; else
+ * 0. Stretches meet two items in a CTA, which costs a tile. Every thread tries a number. */
+DEV int choose_most(const int *sum, int n, int n_kv_head, int n_cta, int *best)
 {
-    long long all = (long long)sum[n] * n_kv_head, n_used = min((long long)n_cta, all);
+    int most = threadIdx.x + PART_LEAST, parts = 0;
+    long long all = (long long)sum[n] * n_kv_head;
+    if (n * n_kv_head > n_cta) return 0;
+    if (threadIdx.x == 0) *best = INT_MAX;
+    __syncthreads();
+    for (int i = 0; i < n; i++) parts += cost_of(sum[i + 1] - sum[i] - ITEM_COST, most);
+    if (parts * n_kv_head <= n_cta) atomicMin(best, most);
+    __syncthreads();
+    return *best < INT_MAX && (*best == PART_LEAST || (long long)*best * n_cta <= all + n_cta) ? *best : 0;
+}
+
+/* Borders lie at least one tile apart, so no part of a cut item is empty; CTAs that would get less get nothing. */
+DEV int4 border(const int *sum, const AttendArgs *a, int n, int most, int i)
+{
+    long long all = (long long)sum[n] * a->n_kv_head, n_used = min((long long)a->n_cta, all);
     if (i >= n_used) return make_int4(n, 0, 0, 0);
     long long x = all * i / n_used;
     int lo = 0, hi = n; /* the last sequence that begins at or before x */
     while (lo + 1 < hi) {
         int mid = (lo + hi) / 2;
-        if ((long long)sum[mid] * n_kv_head <= x) lo = mid;
+        if ((long long)sum[mid] * a->n_kv_head <= x) lo = mid;
         else hi = mid;
     }
-    int tiles = tiles_of(seq_len[lo], window), cost = tiles + ITEM_COST, rest = (int)(x - (long long)sum[lo] * n_kv_head);
-    int head = rest / cost, tile = rest % cost;
+    int tiles = tiles_of(a->seq_len[lo], a->window), cost = cost_of(tiles, most);
+    int rest = (int)(x - (long long)sum[lo] * a->n_kv_head), head = rest / cost, tile = rest % cost;
+    if (most) tile = tile * tiles / cost;
     if (tile >= tiles) tile = 0, head++;
-    if (head == n_kv_head) head = 0, lo++;
+    if (head == a->n_kv_head) head = 0, lo++;
     return make_int4(lo, head, tile, 0);
 }
 
-/* plan[i]: where CTA i begins: sequence, head, tile; and, if that cuts an item, the first and last border within this item. */
-static __global__ void plan_kernel(int4 *plan, const int32_t *count, const int32_t *seq_len, int n_kv_head, int window, int n_cta)
+/* The border with the run of borders that cut the same item. */
+DEV int4 with_run(const int4 *at, int i, int n_cta)
+{
+    int4 b = at[i];
+    int first = i, last = i;
+    if (b.z == 0) return b;
+    while (first > 1 && at[first - 1].x == b.x && at[first - 1].y == b.y && at[first - 1].z > 0) first--;
+    while (last < n_cta && at[last + 1].x == b.x && at[last + 1].y == b.y) last++;
+    b.w = first | last << 16;
+    return b;
+}
+
+/* Every block finds all borders, and each of its warps writes one entry. */
+static __global__ void plan_kernel(Start *plan, const __grid_constant__ AttendArgs a)
 {
     extern __shared__ int sum[];
-    __shared__ int run[1024];
+    __shared__ int run[1024], best;
     __shared__ int4 at[ATTEND_MAX_CTA + 1];
     chain_wait();
-    int n = count[0];
-    prefix_costs(sum, run, seq_len, n, window);
-    for (int i = threadIdx.x; i <= n_cta; i += blockDim.x) at[i] = border(sum, n, seq_len, n_kv_head, window, i, n_cta);
+    int n = a.count[0];
+    prefix_costs(sum, run, &a, n, 0);
+    int most = choose_most(sum, n, a.n_kv_head, a.n_cta, &best);
+    if (most) prefix_costs(sum, run, &a, n, most);
+    for (int i = threadIdx.x; i <= a.n_cta; i += blockDim.x) at[i] = border(sum, &a, n, most, i);
     __syncthreads();
-    for (int i = threadIdx.x; i <= n_cta; i += blockDim.x) {
-        int4 b = at[i];
-        int first = i, last = i;
-        if (b.z > 0) {
-            while (first > 1 && at[first - 1].x == b.x && at[first - 1].y == b.y && at[first - 1].z > 0) first--;
-            while (last < n_cta && at[last + 1].x == b.x && at[last + 1].y == b.y) last++;
-            b.w = first | last << 16;
-        }
-        plan[i] = b;
+    int i = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP;
+    if (i >= a.n_cta) return;
+    int4 b = with_run(at, i, a.n_cta), of = make_int4(0, 0, 0, 0);
+    int page = 0;
+    if (b.x < n) {
+        of = make_int4(a.seq_len[b.x], a.seq_row[b.x], a.page_first[b.x], most > 0);
+        int k = first_key(of.x, a.window) / PAGE + b.z / SPAN * WARP + lane;
+        if (k * PAGE < of.x) page = a.pages[of.z + k];
     }
+    plan[i].page[lane] = page;
+    if (lane == 0) plan[i].at = b, plan[i].end = with_run(at, i + 1, a.n_cta), *(int4 *)&plan[i].len = of;
 }
 
 /* ---- the copy warp ---- */
-
-DEV int4 plan_get(const int32_t *plan, int i) { return __ldg((const int4 *)plan + i); }
 
 /* Which part of its item a CTA holds, when the item is cut: at its front border, at its back border, or at both. */
 DEV void set_part(Stage *st, int front, int back)
@@ -118,25 +167,18 @@ typedef struct {
     const int32_t *pages;
 } Source;
 
-DEV Source source_of(const AttendArgs *a, int seq)
+DEV Source source(const AttendArgs *a, int seq, int len, int row, int first)
 {
-    Source s;
-    s.seq = seq;
-    s.len = a->seq_len[seq];
-    s.row = a->seq_row[seq];
-    s.pages = a->pages + a->page_first[seq];
-    s.lo = a->window > 0 && s.len > a->window ? s.len - a->window : 0;
-    s.base = s.lo / PAGE;
-    return s;
+    int lo = first_key(len, a->window);
+    return { seq, len, lo, lo / PAGE, row, a->pages + first };
 }
 
-/* Pages are looked up 32 at a time, one a lane: window w holds those of tiles 8w... */
-enum { SPAN = WARP / (ATTEND_TILE / PAGE) };
+DEV Source source_of(const AttendArgs *a, int seq) { return source(a, seq, a->seq_len[seq], a->seq_row[seq], a->page_first[seq]); }
 
 DEV int pages_of(const Source *s, int w)
 {
     int page = s->base + w * WARP + threadIdx.x % WARP;
-    return page * PAGE < s->len ? __ldg(s->pages + page) : 0;
+    return page * PAGE < s->len ? __ldcg(s->pages + page) : 0;
 }
 
 DEV bool before(int x, int y, int z, int4 end) { return x < end.x || (x == end.x && (y < end.y || (y == end.y && z < end.z))); }
@@ -145,16 +187,18 @@ template <int D>
 DEV void copy_warp(const AttendArgs *a, unsigned char *ring, Stage *desc, uint32_t full, uint32_t empty, int n_stage)
 {
     enum { BLOCK = 2 * PAGE * D * 2 };
-    int lane = threadIdx.x % WARP, cta = blockIdx.x, stage = 0, phase = 0;
-    int4 at = plan_get(a->plan, cta), end = plan_get(a->plan, cta + 1);
+    int lane = threadIdx.x % WARP, stage = 0, phase = 0;
+    const Start *start = (const Start *)a->plan + blockIdx.x;
+    int4 at = __ldcg(&start->at), end = __ldcg(&start->end), of = __ldcg((const int4 *)&start->len);
+    int here = __ldcg(start->page + lane);
+    bool waits = a->early; /* the newest pages are still being written */
     if (before(at.x, at.y, at.z, end)) {
         uint64_t policy = policy_stream();
         int front = at.z > 0 ? at.w : 0, from = at.z, head = at.y;
-        Source src = source_of(a, at.x);
-        int here = pages_of(&src, from / SPAN);
+        Source src = source(a, at.x, of.x, of.y, of.z);
         for (bool more = true; more;) {
             bool cut = src.seq == end.x && head == end.y;
-            int to = cut ? end.z : tiles_of(src.len, a->window), ahead = 0, after = 0;
+            int n_tile = tiles_of(src.len, a->window), to = cut ? end.z : n_tile, ahead = 0, after = 0;
             int next_head = head + 1 == a->n_kv_head ? 0 : head + 1, next_seq = src.seq + (next_head == 0);
             more = !cut && before(next_seq, next_head, 0, end);
             Source next = more && next_seq != src.seq ? source_of(a, next_seq) : src;
@@ -162,16 +206,23 @@ DEV void copy_warp(const AttendArgs *a, unsigned char *ring, Stage *desc, uint32
                 if (tile % SPAN == 0 && tile != from) here = ahead;
                 int page = src.base + tile * (ATTEND_TILE / PAGE), n = min(ATTEND_TILE / PAGE, (src.len + PAGE - 1) / PAGE - page);
                 int where = __shfl_sync(~0u, here, tile % SPAN * (ATTEND_TILE / PAGE) + lane % (ATTEND_TILE / PAGE));
+                bool last = tile == to - 1, late = waits && tile == n_tile - 1;
                 bar_wait(empty + stage * 8, phase ^ 1);
                 if (lane == 0) {
                     Stage *st = desc + stage;
-                    st->flags = (tile == from ? FIRST : 0) | (tile == to - 1 ? LAST : 0);
+                    st->flags = (last ? LAST : 0) | (of.w ? ALONE : 0);
                     st->row = src.row, st->head = head, st->tok0 = page * PAGE, st->len = src.len, st->lo = src.lo;
                     set_part(st, front, cut ? end.w : 0);
+                    if (last) st->next_row = next.row, st->next_head = next_head;
                 }
                 const char *block = (const char *)a->kv + ((size_t)where * a->n_kv_head + head) * BLOCK;
-                copy_blocks(shared_addr(ring) + (stage * (ATTEND_TILE / PAGE) + lane) * BLOCK, block, BLOCK, n, n * BLOCK,
-                            full + stage * 8, policy);
+                uint32_t to_ring = shared_addr(ring) + (stage * (ATTEND_TILE / PAGE) + lane) * BLOCK;
+                copy_blocks(to_ring, block, BLOCK, late ? n - 1 : n, n * BLOCK, full + stage * 8, policy);
+                if (late) {
+                    chain_wait();
+                    waits = false;
+                    if (lane == n - 1) copy_late(to_ring, block, BLOCK, full + stage * 8, policy);
+                }
                 if (++stage == n_stage) stage = 0, phase ^= 1;
                 if (tile == from || tile % SPAN == 0) ahead = pages_of(&src, tile / SPAN + 1);
                 if (tile == from && more) after = pages_of(&next, 0);
@@ -196,10 +247,11 @@ template <int D, int NT> struct Running {
     float m[NT][2], l[NT][2];
 };
 
-template <int D, int NT> DEV void begin_item(Running<D, NT> *r, const AttendArgs *a, const Stage *st, int group)
+/* Of a kv head of a row. */
+template <int D, int NT> DEV void load_queries(uint32_t q[D / 16][NT][2], const AttendArgs *a, int row, int kv_head, int group)
 {
     int lane = threadIdx.x % WARP;
-    const bf16 *q = (const bf16 *)a->qkv + (size_t)st->row * a->qkv_stride + st->head * group * a->head_dim;
+    const bf16 *from = (const bf16 *)a->qkv + (size_t)row * a->qkv_stride + kv_head * group * a->head_dim;
 #pragma unroll
     for (int nt = 0; nt < NT; nt++) {
         int h = nt * 8 + lane / 4;
@@ -208,8 +260,18 @@ template <int D, int NT> DEV void begin_item(Running<D, NT> *r, const AttendArgs
 #pragma unroll
             for (int i = 0; i < 2; i++) {
                 int d = k * 16 + i * 8 + lane % 4 * 2;
-                r->q[k][nt][i] = h < group && d < a->head_dim ? *(const uint32_t *)(q + h * a->head_dim + d) : 0;
+                q[k][nt][i] = h < group && d < a->head_dim ? *(const uint32_t *)(from + h * a->head_dim + d) : 0;
             }
+        }
+    }
+}
+
+template <int D, int NT> DEV void begin_item(Running<D, NT> *r)
+{
+#pragma unroll
+    for (int nt = 0; nt < NT; nt++) {
+#pragma unroll
+        for (int k = 0; k < D / 16; k++) {
 #pragma unroll
             for (int i = 0; i < 4; i++) r->o[k][nt][i] = 0.f;
         }
@@ -314,7 +376,7 @@ template <int D, int NT> struct __align__(16) Merge {
     int last;
 };
 
-template <int D, int NT> DEV void put_warp(Merge<D, NT> *g, Running<D, NT> *r)
+template <int D, int NT> DEV void put_warp(Merge<D, NT> *g, Running<D, NT> *r, int group)
 {
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
 #pragma unroll
@@ -325,6 +387,7 @@ template <int D, int NT> DEV void put_warp(Merge<D, NT> *g, Running<D, NT> *r)
             float l = r->l[nt][c];
 #pragma unroll
             for (int o = 4; o < 32; o *= 2) l += __shfl_xor_sync(~0u, l, o);
+            if (h >= group) continue;
             if (lane < 4) g->m[warp][h] = r->m[nt][c], g->l[warp][h] = l;
 #pragma unroll
             for (int i = 0; i < D / 16; i++) {
@@ -356,25 +419,105 @@ DEV void put_out(const AttendArgs *a, const Stage *st, int group, int h, int d, 
     }
 }
 
+/* ---- parts of CTAs that have no other: each number is its own flag ---- */
+
+/* Numbers of a part pass from one thread of its CTA to the same thread of the merging one, through words that have all bits
+ * set before and after: no sum of ours has those. This saves two journeys to memory and back, which a flag would need.
+ * The merging CTA is the last of the item's, and so is not started before those it waits for. */
+enum { SLOT_THREADS = 16 * 256 / 4 };
+
+typedef struct {
+    float4 o[SLOT_THREADS];
+    float2 ml[SLOT_THREADS];
+} Slot;
+
+DEV float4 slot_o(const Slot *s, int i)
+{
+    float4 v;
+    asm volatile("ld.relaxed.gpu.global.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(s->o + i) : "memory");
+    return v;
+}
+
+DEV float2 slot_ml(const Slot *s, int i)
+{
+    float2 v;
+    asm volatile("ld.relaxed.gpu.global.v2.f32 {%0,%1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(s->ml + i) : "memory");
+    return v;
+}
+
+DEV void put_slot(Slot *s, int i, float4 o, float m, float l)
+{
+    asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1,%2,%3,%4};" ::"l"(s->o + i), "f"(o.x), "f"(o.y), "f"(o.z), "f"(o.w) : "memory");
+    asm volatile("st.relaxed.gpu.global.v2.f32 [%0], {%1,%2};" ::"l"(s->ml + i), "f"(m), "f"(l) : "memory");
+}
+
+DEV bool is_set(float x) { return __float_as_uint(x) == ~0u; }
+
+DEV bool missing(float4 o, float2 ml) { return is_set(o.x) || is_set(o.y) || is_set(o.z) || is_set(o.w) || is_set(ml.x) || is_set(ml.y); }
+
+DEV void add_part(float4 *o, float *m, float *l, float4 po, float pm, float pl)
+{
+    float top = fmaxf(*m, pm), w0 = exp2_fast(*m - top), w1 = exp2_fast(pm - top);
+    o->x = o->x * w0 + po.x * w1, o->y = o->y * w0 + po.y * w1;
+    o->z = o->z * w0 + po.z * w1, o->w = o->w * w0 + po.w * w1;
+    *l = *l * w0 + pl * w1, *m = top;
+}
+
+/* Element i of the item: the parts before this CTA's, in order. */
+template <int NT> DEV void gather_slots(Slot *slot, int n, int i, float4 *o, float *m, float *l)
+{
+    enum { AT_ONCE = 8 / NT };
+    float nan = __uint_as_float(~0u);
+    for (int p = 0; p < n; p += AT_ONCE) {
+        float4 v[AT_ONCE];
+        float2 w[AT_ONCE];
+        bool again;
+        do { /* all of them each time: one after the other, each would take a journey */
+            again = false;
+#pragma unroll
+            for (int k = 0; k < AT_ONCE; k++) {
+                if (p + k >= n) continue;
+                v[k] = slot_o(slot + p + k, i), w[k] = slot_ml(slot + p + k, i);
+                again |= missing(v[k], w[k]);
+            }
+        } while (again);
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) {
+            if (p + k >= n) break;
+            put_slot(slot + p + k, i, make_float4(nan, nan, nan, nan), nan, nan);
+            add_part(o, m, l, v[k], w[k].x, w[k].y);
+        }
+    }
+}
+
 /* A part: o [8 * NT][D], then m and l [8 * NT] each. */
 template <int D, int NT> DEV float *part_at(const AttendArgs *a, int cta, int first)
 {
-    return a->part + (size_t)(2 * cta + (cta == first)) * (8 * NT * (D + 2));
+    return (float *)((Slot *)a->part + ATTEND_MAX_CTA) + (size_t)(2 * cta + (cta == first)) * (8 * NT * (D + 2));
 }
 
+/* Parts are fetched AT_ONCE at a time: each fetch takes as long as a tile. */
 template <int D, int NT> DEV void merge_parts(const AttendArgs *a, const Stage *st, int group)
 {
+    enum { AT_ONCE = 8 };
     for (int i = threadIdx.x; i < group * (D / 4); i += N_WARP * WARP) {
         int h = i / (D / 4), d = i % (D / 4) * 4;
         float m = NEG_BIG, l = 0.f;
         float4 o = make_float4(0.f, 0.f, 0.f, 0.f);
-        for (int p = 0; p < st->n_part; p++) {
-            const float *part = part_at<D, NT>(a, st->first + p, st->first);
-            float pm = __ldcg(part + 8 * NT * D + h), pl = __ldcg(part + 8 * NT * (D + 1) + h);
-            float4 v = __ldcg((const float4 *)(part + h * D + d));
-            float top = fmaxf(m, pm), w0 = exp2_fast(m - top), w1 = exp2_fast(pm - top);
-            o.x = o.x * w0 + v.x * w1, o.y = o.y * w0 + v.y * w1, o.z = o.z * w0 + v.z * w1, o.w = o.w * w0 + v.w * w1;
-            l = l * w0 + pl * w1, m = top;
+        for (int p = 0; p < st->n_part; p += AT_ONCE) {
+            float pm[AT_ONCE], pl[AT_ONCE];
+            float4 v[AT_ONCE];
+#pragma unroll
+            for (int k = 0; k < AT_ONCE; k++) {
+                const float *part = part_at<D, NT>(a, st->first + min(p + k, st->n_part - 1), st->first);
+                pm[k] = __ldcg(part + 8 * NT * D + h), pl[k] = __ldcg(part + 8 * NT * (D + 1) + h);
+                v[k] = __ldcg((const float4 *)(part + h * D + d));
+            }
+#pragma unroll
+            for (int k = 0; k < AT_ONCE; k++) {
+                if (p + k >= st->n_part) break;
+                add_part(&o, &m, &l, v[k], pm[k], pl[k]);
+            }
         }
         put_out(a, st, group, h, d, o, m, l);
     }
@@ -382,9 +525,11 @@ template <int D, int NT> DEV void merge_parts(const AttendArgs *a, const Stage *
 
 template <int D, int NT> DEV void end_item(Merge<D, NT> *g, Running<D, NT> *r, const AttendArgs *a, const Stage *st, int group)
 {
-    put_warp(g, r);
+    put_warp(g, r, group);
     part_sync(1, N_WARP * WARP);
+    bool alone = st->flags & ALONE, merges = blockIdx.x == st->first + st->n_part - 1;
     float *part = part_at<D, NT>(a, blockIdx.x, st->first);
+    Slot *slot = (Slot *)a->part + st->first;
     for (int i = threadIdx.x; i < group * (D / 4); i += N_WARP * WARP) {
         int h = i / (D / 4), d = i % (D / 4) * 4;
         float m = fmaxf(fmaxf(g->m[0][h], g->m[1][h]), fmaxf(g->m[2][h], g->m[3][h])), l = 0.f;
@@ -398,22 +543,26 @@ template <int D, int NT> DEV void end_item(Merge<D, NT> *g, Running<D, NT> *r, c
         }
         if (st->n_part == 1) {
             put_out(a, st, group, h, d, o, m, l);
-        } else {
+        } else if (!alone) {
             *(float4 *)(part + h * D + d) = o;
             if (d == 0) part[8 * NT * D + h] = m, part[8 * NT * (D + 1) + h] = l;
+        } else if (!merges) {
+            put_slot(slot + (blockIdx.x - st->first), i, o, m, l);
+        } else {
+            float4 all = make_float4(0.f, 0.f, 0.f, 0.f);
+            float top = NEG_BIG, sum = 0.f;
+            gather_slots<NT>(slot, st->n_part - 1, i, &all, &top, &sum);
+            add_part(&all, &top, &sum, o, m, l);
+            put_out(a, st, group, h, d, all, top, sum);
         }
     }
-    if (st->n_part > 1) {
-        __threadfence();
-        part_sync(1, N_WARP * WARP);
-        if (threadIdx.x == 0) {
-            g->last = atomicAdd(a->arrived + st->first, 1) == st->n_part - 1u;
-            if (g->last) a->arrived[st->first] = 0;
-        }
+    if (st->n_part > 1 && !alone) {
+        part_sync(1, N_WARP * WARP); /* one thread speaks for all: what they wrote comes before its count */
+        if (threadIdx.x == 0) g->last = count_device(a->arrived + st->first) == st->n_part - 1u;
         part_sync(1, N_WARP * WARP);
         if (g->last) {
-            __threadfence();
             merge_parts<D, NT>(a, st, group);
+            if (threadIdx.x == 0) a->arrived[st->first] = 0;
         }
     }
     part_sync(1, N_WARP * WARP); /* g is free again */
@@ -435,23 +584,36 @@ static __global__ void __launch_bounds__(THREADS, D > 128 ? 1 : 2) decode_kernel
         fence_init();
     }
     __syncthreads();
+    if (!a.early) chain_wait();
     if (a.let_on) chain_go();
-    chain_wait();
     if (warp == N_WARP) {
         copy_warp<D>(&a, ring, desc, full, empty, n_stage);
         return;
     }
+    enum { AHEAD = NT == 1 || D <= 64 }; /* else there are no registers for the queries of two items */
+    const Start *start = (const Start *)a.plan + blockIdx.x;
     Running<D, NT> run;
+    uint32_t next[D / 16][NT][2];
+    int row = __ldcg(&start->row), head = __ldcg(&start->at.y);
+    chain_wait();
+    load_queries<D, NT>(run.q, &a, row, head, group);
+    begin_item<D, NT>(&run);
     for (int stage = 0, phase = 0;;) {
         bar_wait(full + stage * 8, phase);
         Stage st = desc[stage];
         if (st.flags & STOP) break;
-        if (st.flags & FIRST) begin_item<D, NT>(&run, &a, &st, group);
+        bool last = st.flags & LAST;
+        if (AHEAD && last) load_queries<D, NT>(next, &a, st.next_row, st.next_head, group);
         int tok0 = st.tok0 + warp * PAGE;
         if (tok0 < st.len) add_page<D, NT>(&run, &a, &st, ring + (stage * (ATTEND_TILE / PAGE) + warp) * BLOCK, tok0);
         __syncwarp();
         if (lane == 0) bar_arrive(empty + stage * 8);
-        if (st.flags & LAST) end_item<D, NT>(g, &run, &a, &st, group);
+        if (last) {
+            end_item<D, NT>(g, &run, &a, &st, group);
+            if (AHEAD) memcpy(run.q, next, sizeof next);
+            else load_queries<D, NT>(run.q, &a, st.next_row, st.next_head, group);
+            begin_item<D, NT>(&run);
+        }
         if (++stage == n_stage) stage = 0, phase ^= 1;
     }
 }
@@ -514,23 +676,25 @@ int attend_decode_ctas(int group, int kv_dim)
 
 size_t attend_part_bytes(int group, int kv_dim)
 {
-    return (size_t)2 * ATTEND_MAX_CTA * ((group + 7) / 8 * 8) * (kv_dim + 2) * sizeof(float);
+    return ATTEND_MAX_CTA * sizeof(Slot) + (size_t)2 * ATTEND_MAX_CTA * ((group + 7) / 8 * 8) * (kv_dim + 2) * sizeof(float);
 }
 
-void launch_attend_plan(Stream s, int32_t *plan, const int32_t *count, const int32_t *seq_len, int n_kv_head, int window, int n_cta)
+void launch_attend_plan(Stream s, int32_t *plan, const AttendArgs *a)
 {
-    CHAIN(plan_kernel, 1, 1024, (ATTEND_MAX_DECODE + 1) * sizeof(int), s, (int4 *)plan, count, seq_len, n_kv_head, window, n_cta);
+    CHAIN(plan_kernel, (a->n_cta + 31) / 32, 32 * WARP, (ATTEND_MAX_DECODE + 1) * sizeof(int), s, (Start *)plan, *a);
 }
 
-void launch_attend_decode(Stream s, const AttendArgs *a)
+void launch_attend_decode(Stream s, const AttendArgs *args)
 {
     int n_stage, per_sm;
-    const Variant *v = variant_of(a->n_head / a->n_kv_head, a->kv_dim);
+    AttendArgs a = *args;
+    const Variant *v = variant_of(a.n_head / a.n_kv_head, a.kv_dim);
     if (!v || !choose(v, &n_stage, &per_sm)) return;
     size_t bytes = shared_bytes(v, n_stage);
     cudaFuncSetAttribute(v->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
-    void *args[] = { (void *)a, &n_stage };
+    void *to_kernel[] = { &a, &n_stage };
     Chain c;
-    chain_set(&c, a->n_cta, THREADS, bytes, s);
-    cudaLaunchKernelExC(&c.config, v->kernel, args);
+    chain_set(&c, a.n_cta, THREADS, bytes, s);
+    a.early = a.early && c.config.numAttrs; /* older chips have only one way to copy, and nothing to overtake */
+    cudaLaunchKernelExC(&c.config, v->kernel, to_kernel);
 }

@@ -143,13 +143,23 @@ DEV void bar_wait(uint32_t bar, int parity)
     while (!bar_done(bar, parity)) {}
 }
 
+/* Adds 1 and returns what was there. What this thread has seen or met comes before it for the whole device, and what others did
+ * before they counted comes before what follows. */
+DEV uint32_t count_device(uint32_t *p)
+{
+    uint32_t before;
+    asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], 1;" : "=r"(before) : "l"(p) : "memory");
+    return before;
+}
+
 /* Threads [0, n) of the block meet; id 1..15. */
 DEV void part_sync(int id, int n) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(n) : "memory"); }
 
 /* ---- chained launches: a kernel may start while its predecessor ends ---- */
 
 /* Every kernel that is launched by CHAIN says chain_wait before it touches anything that an earlier kernel writes or reads: it
- * returns when all earlier kernels are done. What lies before may only read what no kernel writes: weights.
+ * returns when all earlier kernels are done. What lies before may only read what no kernel of the pass writes: weights, the
+ * batch's arrays, pages of earlier passes; or what a kernel wrote that another has waited for before it let others come.
  * chain_go lets successors onto the SMs before a kernel's end. Where a product's CTAs came and took bandwidth that was
  * measured to cost 20 % of a decode step at batch 1; before a flow, which then fills its ring, it gains 2 %. */
 #if __CUDA_ARCH__ >= 900
@@ -212,6 +222,13 @@ DEV void bar_expect(uint32_t bar, int bytes)
     asm volatile("{ .reg .b64 s; mbarrier.arrive.expect_tx.shared.b64 s, [%0], %1; }" ::"r"(bar), "r"(bytes) : "memory");
 }
 
+/* One thread: a block that copy_blocks expected but did not copy. */
+DEV void copy_late(uint32_t dst, const void *src, int bytes, uint32_t bar, uint64_t policy)
+{
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;"
+                 ::"r"(dst), "l"(src), "r"(bytes), "r"(bar), "l"(policy) : "memory");
+}
+
 /* Lane i < n copies `bytes` from src (its own) to dst (its own). n_bytes: of all lanes together. */
 DEV void copy_blocks(uint32_t dst, const void *src, int bytes, int n, int n_bytes, uint32_t bar, uint64_t policy)
 {
@@ -219,9 +236,7 @@ DEV void copy_blocks(uint32_t dst, const void *src, int bytes, int n, int n_byte
     if (lane == 0)
         asm volatile("{ .reg .b64 s; mbarrier.arrive.expect_tx.shared.b64 s, [%0], %1; }" ::"r"(bar), "r"(n_bytes) : "memory");
     __syncwarp();
-    if (lane < n)
-        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;"
-                     ::"r"(dst), "l"(src), "r"(bytes), "r"(bar), "l"(policy) : "memory");
+    if (lane < n) copy_late(dst, src, bytes, bar, policy);
 }
 #else
 enum { COPY_ARRIVALS = 32 };
@@ -230,6 +245,8 @@ DEV void fence_init(void) {}
 DEV void fence_async(void) {}
 DEV uint64_t policy_stream(void) { return 0; }
 DEV void bar_expect(uint32_t, int) {}
+
+DEV void copy_late(uint32_t, const void *, int, uint32_t, uint64_t) {}
 
 DEV void copy_blocks(uint32_t dst, const void *src, int bytes, int n, int, uint32_t bar, uint64_t)
 {

@@ -70,13 +70,13 @@ template <int D> static __global__ void __launch_bounds__(WIDE_THREADS) heads_wi
 {
     constexpr int LANES = D / 8, GROUPS = WIDE_THREADS / LANES;
     if (a.let_on) chain_go();
-    chain_wait();
     int row = blockIdx.x, lane = threadIdx.x % LANES, step = GROUPS * gridDim.y;
     int first_k = a.n_head, first_v = a.n_head + a.n_kv_head, n = a.kv ? first_v + a.n_kv_head : first_v;
     int slot = a.kv ? a.slot[row] : -1;
     uint4 *x = (uint4 *)((bf16 *)a.qkv + (size_t)row * a.stride) + lane;
     float c[8], s[8];
     load_angles<D>(&a, row, lane, c, s);
+    chain_wait(); /* what has been read so far is the pass's, written before its first kernel */
     for (int base = blockIdx.y * GROUPS; base < n; base += WIDE_BATCH * step) {
         int head = base + threadIdx.x / LANES;
         uint4 raw[WIDE_BATCH];

@@ -66,7 +66,7 @@ void launch_fill(Stream s, void *out, size_t n, uint64_t seed, float std, bool f
 
 /* ---- attend_decode.cu, attend_prefill.cu ---- */
 
-enum { ATTEND_TILE = 64, ATTEND_MAX_CTA = 512, ATTEND_MAX_DECODE = 8192 };
+enum { ATTEND_TILE = 64, ATTEND_MAX_CTA = 512, ATTEND_MAX_DECODE = 8192, ATTEND_PLAN_INTS = 44 };
 
 typedef struct {
     const void *qkv;
@@ -85,10 +85,13 @@ typedef struct {
     int n_tile;
     /* decode */
     const int32_t *plan; /* from launch_attend_plan */
-    float *part;         /* scratch: attend_part_bytes */
+    float *part;         /* scratch: attend_part_bytes, all bits set before its first use */
     uint32_t *arrived;   /* [ATTEND_MAX_CTA], zero between launches */
     int n_cta;
     bool let_on; /* the next kernel may come before this one ends: it begins with work of its own, and is large */
+    /* The kernel before this one wrote neither the plan nor what it was made from, nor any page but those of the newest tokens: all
+     * else may be read while it still runs. */
+    bool early;
 } AttendArgs;
 
 /* The head size in the pages for a head size of the model; 0: too large. */
@@ -96,9 +99,9 @@ int attend_kv_dim(int head_dim);
 bool attend_decode_fits(int group);            /* query heads a kv head */
 int attend_decode_ctas(int group, int kv_dim); /* CTAs that the device holds at once; 0: it cannot run here */
 size_t attend_part_bytes(int group, int kv_dim);
-/* Divides the decode sequences' keys among n_cta CTAs; plan [4 * (n_cta + 1)]. */
-void launch_attend_plan(Stream s, int32_t *plan, const int32_t *count, const int32_t *seq_len, int n_kv_head,
-                        int window, int n_cta);
+/* Divides the decode sequences' keys among n_cta CTAs; plan [ATTEND_PLAN_INTS * n_cta]. Of *a: the batch, n_kv_head, window,
+ * n_cta. */
+void launch_attend_plan(Stream s, int32_t *plan, const AttendArgs *a);
 void launch_attend_decode(Stream s, const AttendArgs *a);
 int attend_prefill_rows(int group); /* new tokens of one prefill tile; 0: a group too large */
 void launch_attend_prefill(Stream s, const AttendArgs *a);

@@ -400,21 +400,24 @@ static void run_norm(Device *d, const Command *c)
     launch_norm(d->stream, &a);
 }
 
-/* How the decode sequences' keys are divided is the same for all layers with the same window. */
-static AttendPlan *plan_of(Device *d, const AttnParams *p, int n_cta)
+/* How the decode sequences' keys are divided is the same for all layers with the same window: a plan of this pass, made now or
+ * for a layer before, which then waited for it. */
+static void use_plan(Device *d, AttendArgs *a)
 {
-    AttendPlan *a = d->plans;
-    while (a < d->plans + d->n_plans && (a->n_kv_head != p->n_kv_head || a->window != p->window || a->n_cta != n_cta))
-        a++;
-    if (a == d->plans + d->n_plans) {
+    AttendPlan *p = d->plans;
+    while (p < d->plans + d->n_plans &&
+           (p->n_kv_head != a->n_kv_head || p->window != a->window || p->n_cta != a->n_cta))
+        p++;
+    if (p == d->plans + d->n_plans) {
         CHECK(d->n_plans < PLANS_MAX);
         d->n_plans++;
-        *a = (AttendPlan){ .n_kv_head = p->n_kv_head, .window = p->window, .n_cta = n_cta };
-        cuda_ok(d, cudaMalloc((void **)&a->plan, sizeof(int32_t) * 4 * (ATTEND_MAX_CTA + 1)));
+        *p = (AttendPlan){ .n_kv_head = a->n_kv_head, .window = a->window, .n_cta = a->n_cta };
+        cuda_ok(d, cudaMalloc((void **)&p->plan, sizeof(int32_t) * ATTEND_PLAN_INTS * ATTEND_MAX_CTA));
     }
-    if (!a->ready) launch_attend_plan(d->stream, a->plan, d->at.count, d->at.seq_len, p->n_kv_head, p->window, n_cta);
-    a->ready = true;
-    return a;
+    a->early = p->ready;
+    a->plan = p->plan;
+    if (!p->ready) launch_attend_plan(d->stream, p->plan, a);
+    p->ready = true;
 }
 
 static void run_attend(Device *d, const Command *c)
@@ -447,11 +450,12 @@ static void run_attend(Device *d, const Command *c)
         if (need > d->part_bytes) { /* once: all layers of a model are alike */
             cudaFree(d->part);
             if (!cuda_ok(d, cudaMalloc((void **)&d->part, need))) return;
+            cuda_ok(d, cudaMemsetAsync(d->part, 0xff, need, d->stream));
             d->part_bytes = need;
         }
         a.n_cta = attend_decode_ctas(d->group, c->kv->dim);
         a.part = d->part;
-        a.plan = plan_of(d, p, a.n_cta)->plan;
+        use_plan(d, &a);
         a.let_on = d->flows && d->rows <= FLOW_MAX_ROWS; /* a flow follows */
         launch_attend_decode(d->stream, &a);
     }
@@ -501,7 +505,7 @@ static int run_heads(Device *d, const Command *c, int n)
         a.interleaved = r->interleaved;
         a.n_rot = rope->i[0];
     }
-    a.let_on = d->flows && d->rows <= FLOW_MAX_ROWS;
+    a.let_on = d->n_decode > 0; /* decode attention follows */
     launch_heads(d->stream, &a);
     return used;
 }
