@@ -239,7 +239,9 @@ typedef struct {
     uint64_t passes, rows;
     double busy_s, idle_s, host_s; /* device at work; device waiting for the next pass; host in the device's driver */
     uint64_t looked;
+    double looked_s; /* the device at work on them */
     double linear_s, attend_s, other_s, sample_s;
+    uint64_t n_linear, n_attend, n_other, n_sample; /* stretches timed; 0: nothing lies between them */
     double flop, kv_bytes; /* of products; read by attention at least */
 } RadishProfileKind;
 

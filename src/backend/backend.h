@@ -175,7 +175,9 @@ typedef struct {
     double busy_s, idle_s; /* the device at work on them; waiting for them, although there was work */
     double host_s;         /* the host in the backend's calls, without waiting */
     uint64_t looked;       /* passes that were timed op by op; all below is of these alone */
+    double looked_s;             /* the device at work on them */
     double part_s[PART_COUNT];
+    uint64_t part_n[PART_COUNT]; /* stretches of ops of one kind that were timed */
     double flop;     /* of products */
     double kv_bytes; /* keys and values that attention reads at least, once for each sequence */
 } ProfileKind;

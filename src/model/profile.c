@@ -63,6 +63,7 @@ static void add(ProfileKind *to, const ProfileKind *k)
     to->busy_s += k->busy_s;
     to->idle_s += k->idle_s;
     to->looked += k->looked;
+    to->looked_s += k->looked_s;
     for (int i = 0; i < PART_COUNT; i++) to->part_s[i] += k->part_s[i];
     to->flop += k->flop;
     to->kv_bytes += k->kv_bytes;
@@ -72,7 +73,7 @@ void profile_end(Profile *p, bool sampled)
 {
     spend(p, sampled ? PART_SAMPLE : PART_OTHER);
     p->ended_ns = p->at_ns;
-    p->now.busy_s = (double)(p->ended_ns - p->began_ns) / 1e9;
+    p->now.busy_s = p->now.looked_s = (double)(p->ended_ns - p->began_ns) / 1e9;
     pthread_mutex_lock(&p->lock);
     add(p->decode ? &p->sum.decode : &p->sum.prefill, &p->now);
     pthread_mutex_unlock(&p->lock);

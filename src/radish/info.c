@@ -54,10 +54,15 @@ static RadishProfileKind told(const ProfileKind *k)
                                 .idle_s = k->idle_s,
                                 .host_s = k->host_s,
                                 .looked = k->looked,
+                                .looked_s = k->looked_s,
                                 .linear_s = k->part_s[PART_LINEAR],
                                 .attend_s = k->part_s[PART_ATTEND],
                                 .other_s = k->part_s[PART_OTHER],
                                 .sample_s = k->part_s[PART_SAMPLE],
+                                .n_linear = k->part_n[PART_LINEAR],
+                                .n_attend = k->part_n[PART_ATTEND],
+                                .n_other = k->part_n[PART_OTHER],
+                                .n_sample = k->part_n[PART_SAMPLE],
                                 .flop = k->flop,
                                 .kv_bytes = k->kv_bytes };
 }

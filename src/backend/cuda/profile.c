@@ -2,7 +2,8 @@
  *
  * Each pass is bracketed by two events; the time from one pass's end to the next one's begin is what the device waited. Of
  * each kind of pass every LOOK-th is run command by command instead of from its graph, with an event wherever the kind of
- * work changes (a mark). Results are read when they are there, so nothing waits for the device.
+ * work changes (a mark). Between marks there are gaps that a graph does not have; looked_s against the other passes tells what they
+ * come to. Results are read when they are there, so nothing waits for the device.
  * Thread: the engine's; cuda_profile any, under the lock. */
 #include <pthread.h>
 
@@ -76,8 +77,11 @@ static void sum_marks(Profile *p, const Flight *f, ProfileKind *k)
     k->looked++;
     k->flop += f->flop;
     k->kv_bytes += f->kv_bytes;
-    for (int i = 0; i < p->n_marks; i++)
+    k->looked_s += seconds(f->begin, f->end);
+    for (int i = 0; i < p->n_marks; i++) {
         k->part_s[p->part[i]] += seconds(p->mark[i], i + 1 < p->n_marks ? p->mark[i + 1] : f->end);
+        k->part_n[p->part[i]]++;
+    }
     p->n_marks = 0;
 }
 
