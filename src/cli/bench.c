@@ -54,8 +54,8 @@ static int context_least(const Options *o, const char *kind)
 
 int cli_bench(int argc, char **argv)
 {
-    static const char *const kinds[] = { "offline", "latency", "online", "device", "tokenize",
-                                         "traffic", "grammar", "answer", NULL };
+    static const char *const kinds[] = { "offline", "latency", "online", "device",      "tokenize",
+                                         "traffic", "grammar", "answer", "constrained", NULL };
     Options o = { 0 };
     if (!options_read(CMD_BENCH, argc, argv, &o)) return 1;
     const char *kind = o.n_args ? o.arg[0] : "";
@@ -64,11 +64,15 @@ int cli_bench(int argc, char **argv)
     if (strcmp(kind, "device") == 0) return bench_device(&o);
     if (strcmp(kind, "traffic") == 0) return bench_traffic(&o);
     if (strcmp(kind, "grammar") == 0) return bench_grammar(&o);
+    if (strcmp(kind, "constrained") == 0) {
+        o.n_args = 0;
+        return bench_constrained(&o);
+    }
     bool offline = strcmp(kind, "offline") == 0, answer = strcmp(kind, "answer") == 0;
     if (!offline && !answer && strcmp(kind, "latency") != 0) {
         const char *near = options_nearest(kind, kinds);
         fprintf(stderr, "radish: bench what? `radish bench %s ...`\n",
-                near ? near : "offline|latency|answer|online|device|tokenize|traffic|grammar");
+                near ? near : "offline|latency|answer|online|device|tokenize|traffic|grammar|constrained");
         return 1;
     }
     o.n_args = 0;

@@ -16,6 +16,7 @@ int bench_device(const Options *o);
 int bench_online(const Options *o);
 int bench_traffic(const Options *o);
 int bench_grammar(const Options *o);
+int bench_constrained(Options *o);
 /* n random ids of the vocabulary, leaving its first ids (specials) out where it is large enough. */
 void bench_random_ids(Rng *rng, int n_vocab, int n, int32_t *out);
 double bench_median(double *x, int n); /* sorts x */
