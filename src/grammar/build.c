@@ -343,6 +343,18 @@ Sym rule_repeat(Build *b, Sym s, uint32_t min, uint32_t max)
     return checked_sym(b, syms_repeat(&b->s, s, min, max));
 }
 
+Sym rule_form(Build *b, const FormSpec *spec)
+{
+    uint64_t states = spec->max == BUILD_INF ? MAX(spec->min, spec->n_parts) + 1ull : spec->max + 1ull;
+    for (uint32_t i = 0; i < spec->n_needs; i++)
+        states *= 1ull + MIN(spec->need[i].max == BUILD_INF ? spec->need[i].min : spec->need[i].max, FORM_MAX_LIST);
+    if (spec->n_parts > FORM_MAX_PARTS || (spec->list && states > FORM_MAX_LIST))
+        build_fail(b, E_LIMIT, "more than %d parts in any order, or %d states of a list", FORM_MAX_PARTS,
+                   FORM_MAX_LIST);
+    if (!build_spend(b, 1 + spec->n_parts / 8 + (spec->list ? states / 16 : 0))) return SYM_NOTHING;
+    return checked_sym(b, forms_new(&b->s, spec));
+}
+
 Sym rule_new(Build *b, Str name)
 {
     Syms *s = &b->s;

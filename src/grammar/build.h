@@ -107,6 +107,27 @@ Sym rule_seq(Build *b, const Sym *s, size_t n);
 Sym rule_alt(Build *b, const Sym *s,
              size_t n); /* SYM_NOTHING parts are dropped; none left: SYM_NOTHING, which matches nothing */
 Sym rule_repeat(Build *b, Sym s, uint32_t min, uint32_t max); /* never unrolled */
+
+/* Parts in any order, each at most once, perhaps with others between them; or a list of items. An entry (a part, an other, an item)
+ * may do some of the needs: it has a variant for each set of them, SYM_NOTHING where there is none. Every entry brings what
+ * stands between it and the one before, so there are two of each: as the first of all, and later. */
+enum { FORM_MAX_NEEDS = 3, FORM_MAX_PARTS = 4096 };
+typedef struct {
+    uint32_t min, max; /* how many entries do it; sets: 1 and BUILD_INF */
+} FormNeed;
+typedef struct {
+    bool list;            /* entry i is item i, the last of them all later ones */
+    uint32_t n_parts;     /* at most FORM_MAX_PARTS; lists: at least 1 */
+    const Sym *entry;     /* [first, later][n_parts][1 << FORM_MAX_NEEDS] */
+    const Sym *other;     /* sets: [first, later][1 << FORM_MAX_NEEDS]; NULL: none */
+    const bool *required; /* sets: [n_parts] */
+    Sym shut[2];          /* the end: of nothing, and behind an entry */
+    uint32_t min, max;    /* entries in all */
+    uint32_t n_needs;
+    FormNeed need[FORM_MAX_NEEDS];
+} FormSpec;
+Sym rule_form(Build *b, const FormSpec *spec);
+
 /* A named rule, for recursion and sharing: made first, defined once later; undefined ones fail the compilation. */
 Sym rule_new(Build *b, Str name);
 void rule_define(Build *b, Sym rule, Sym body);

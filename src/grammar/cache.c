@@ -140,6 +140,12 @@ static bool failure_holds(const Entry *e)
     return e->err.err.status != E_CANCELLED && clock_ns() - e->failed_at < FAIL_NS;
 }
 
+/* Has learned so much that it may meet its limit of memory: whoever uses it goes on, the next begins anew. */
+static bool grown(const Entry *e, const GrammarLimits *limits)
+{
+    return grammar_memory(e->g) > (limits ? limits : &grammar_default_limits)->memory / 2;
+}
+
 static void compile_entry(GrammarCache *c, Entry *e, const GrammarLimits *limits)
 {
     GrammarSpec own = { e->kind, e->text, e->options };
@@ -178,7 +184,7 @@ Status grammar_cache_get(GrammarCache *c, GrammarVocab *v, const GrammarSpec *sp
     uint64_t h = spec_hash(v, spec);
     pthread_mutex_lock(&c->lock);
     Entry *e = find(c, h, v, spec);
-    if (e && !e->g && !e->compiling && e->waiting == 0 && !failure_holds(e)) {
+    if (e && !e->compiling && e->waiting == 0 && (e->g ? grown(e, limits) : !failure_holds(e))) {
         remove_entry(c, e);
         e = NULL;
     }

@@ -56,6 +56,7 @@ static Grammar *assemble(Build *b, GrammarVocab *v, Sym root)
     g->s = b->s;
     g->x.frozen = true;
     g->x.max_nodes = EXPR_MAX_NODES;
+    g->s.max_nodes = SYMS_MAX_NODES; /* the limit of memory holds from here on */
     lexer_init(&g->l, &g->x, g->limits.states);
     rows_init(&g->r, &g->s, &g->l, &g->limits);
     masks_init(g);

@@ -49,15 +49,26 @@ typedef struct {
     Term term;
 } SchemaClass;
 
+/* Some key of these, a property or another, has a value of that term. */
+typedef struct {
+    Expr keys;
+    Term term;
+} SchemaKeyNeed;
+
 typedef struct {
     SchemaProp *prop;
     SchemaClass *class;
     uint32_t n_props, n_classes;
     uint32_t min, max;
-    bool has_need; /* some key of need_keys that is no property has a value of need_term */
-    Expr need_keys;
-    Term need_term;
+    uint32_t n_needs;
+    SchemaKeyNeed need[FORM_MAX_NEEDS];
 } SchemaObject;
+
+/* From index `from` on, so many items are of that term. */
+typedef struct {
+    uint32_t from, min, max;
+    Term term;
+} SchemaItemNeed;
 
 typedef struct {
     Term *prefix;
@@ -65,9 +76,8 @@ typedef struct {
     Term rest;
     uint32_t min, max;
     bool unique;
-    bool has_need; /* some item from index need_from on is of need_term */
-    uint32_t need_from;
-    Term need_term;
+    uint32_t n_needs;
+    SchemaItemNeed need[FORM_MAX_NEEDS];
 } SchemaArray;
 
 /* One string or number. */
@@ -121,6 +131,7 @@ struct Schema {
     SchemaTerm *term;
     uint32_t n_terms, cap_terms, *term_slots, n_term_slots;
     uint32_t depth, probing, n_refs;
+    enum { SCHEMA_AUTO_ORDER, SCHEMA_IN_ORDER, SCHEMA_ANY_ORDER } order; /* of keys: see schema_object.c */
     bool legacy_refs; /* up to draft 7 what stands beside $ref is not looked at */
     Expr all_strings, decimals, integers;
     SchemaSet *any;
@@ -154,8 +165,15 @@ const SchemaStyle *schema_style_find(Str name);
 /* The value of a member, with all that its style puts behind it. */
 Sym schema_style_value(Schema *s, Term t);
 
+/* Room in the arena for one more element of an array, which may move. */
+void *schema_room(Schema *s, void *p, uint32_t n, uint32_t *cap, size_t size);
 /* Fails with the place of the keyword (NULL: of the schema itself). */
 Status schema_refuse(Schema *s, Str at, const char *key, Status status, const char *why);
+
+/* ---- schema_object.c, schema_array.c: shapes as rules ---- */
+
+Sym schema_object_sym(Schema *s, const SchemaObject *o, bool alone); /* alone: no other shape of the same value */
+Sym schema_array_sym(Schema *s, const SchemaArray *a);
 
 /* ---- schema_set.c: sets ---- */
 

@@ -44,7 +44,7 @@ static bool object_empty(Schema *s, const SchemaObject *o, int depth)
         possible += o->prop[i].term != TERM_NONE;
         if (o->prop[i].required && schema_set_term_empty(s, o->prop[i].term, depth)) return true;
     }
-    return required > o->max || (o->n_classes == 0 && (possible < o->min || o->has_need));
+    return required > o->max || (o->n_classes == 0 && (possible < o->min || (possible == 0 && o->n_needs)));
 }
 
 static bool array_empty(Schema *s, const SchemaArray *a, int depth)
@@ -53,7 +53,12 @@ static bool array_empty(Schema *s, const SchemaArray *a, int depth)
     for (uint32_t i = 0; i < a->n_prefix && i < a->min; i++)
         if (schema_set_term_empty(s, a->prefix[i], depth)) return true;
     if (a->min > a->n_prefix && schema_set_term_empty(s, a->rest, depth)) return true;
-    return a->has_need && (a->max <= a->need_from || schema_set_term_empty(s, a->need_term, depth));
+    for (uint32_t i = 0; i < a->n_needs; i++) {
+        const SchemaItemNeed *n = &a->need[i];
+        if (n->min > n->max || (uint64_t)n->from + n->min > a->max) return true;
+        if (n->min && schema_set_term_empty(s, n->term, depth)) return true;
+    }
+    return false;
 }
 
 bool schema_set_empty(Schema *s, const SchemaSet *x, int depth)
@@ -71,12 +76,7 @@ bool schema_set_empty(Schema *s, const SchemaSet *x, int depth)
 static void add_object(Schema *s, Shapes *l, SchemaObject o)
 {
     if (build_failed(s->b) || object_empty(s, &o, 0)) return;
-    if (l->n_objects == l->cap_objects) {
-        l->cap_objects = l->cap_objects ? l->cap_objects * 2 : 4;
-        SchemaObject *p = ARENA_NEW(s->mem, SchemaObject, l->cap_objects);
-        if (l->n_objects) memcpy(p, l->object, l->n_objects * sizeof *p);
-        l->object = p;
-    }
+    l->object = schema_room(s, l->object, l->n_objects, &l->cap_objects, sizeof *l->object);
     if (l->n_objects >= MAX_SHAPES) build_fail(s->b, E_LIMIT, "combined schemas give more than %d shapes", MAX_SHAPES);
     l->object[l->n_objects++] = o;
 }
@@ -84,12 +84,7 @@ static void add_object(Schema *s, Shapes *l, SchemaObject o)
 static void add_array(Schema *s, Shapes *l, SchemaArray a)
 {
     if (build_failed(s->b) || array_empty(s, &a, 0)) return;
-    if (l->n_arrays == l->cap_arrays) {
-        l->cap_arrays = l->cap_arrays ? l->cap_arrays * 2 : 4;
-        SchemaArray *p = ARENA_NEW(s->mem, SchemaArray, l->cap_arrays);
-        if (l->n_arrays) memcpy(p, l->array, l->n_arrays * sizeof *p);
-        l->array = p;
-    }
+    l->array = schema_room(s, l->array, l->n_arrays, &l->cap_arrays, sizeof *l->array);
     if (l->n_arrays >= MAX_SHAPES) build_fail(s->b, E_LIMIT, "combined schemas give more than %d shapes", MAX_SHAPES);
     l->array[l->n_arrays++] = a;
 }
@@ -169,11 +164,19 @@ static SchemaProp *own_prop(Schema *s, SchemaObject *o, const SchemaProp *key)
 {
     for (uint32_t i = 0; i < o->n_props; i++)
         if (str_eq(o->prop[i].name, key->name)) return &o->prop[i];
-    if (o->has_need && in_class(s, o->need_keys, key->text))
-        unsupported(s, "a complement over additional properties meets a property of that name");
     SchemaProp p = { key->name, key->text, schema_set_value_of(s, o, key->name, key->text), false };
     o->prop[o->n_props] = p;
     return &o->prop[o->n_props++];
+}
+
+static void add_key_need(Schema *s, SchemaObject *o, SchemaKeyNeed need)
+{
+    for (uint32_t i = 0; i < o->n_needs; i++)
+        if (o->need[i].keys == need.keys && o->need[i].term == need.term) return;
+    if (o->n_needs == FORM_MAX_NEEDS)
+        unsupported(s, "too many complements over additional properties meet");
+    else
+        o->need[o->n_needs++] = need;
 }
 
 static void objects_and(Schema *s, const SchemaObject *x, const SchemaObject *y, Shapes *out)
@@ -182,23 +185,12 @@ static void objects_and(Schema *s, const SchemaObject *x, const SchemaObject *y,
     for (uint32_t i = 0; i < y->n_props; i++) own_prop(s, &o, &y->prop[i])->required |= y->prop[i].required;
     for (uint32_t i = 0; i < o.n_props && !build_failed(s->b); i++) {
         SchemaProp *p = &o.prop[i];
-        if (i >= x->n_props && y->has_need) continue;
-        if (y->has_need && !find_prop(y, p->name) && in_class(s, y->need_keys, p->text))
-            unsupported(s, "a complement over additional properties meets a property of that name");
-    }
-    for (uint32_t i = 0; i < o.n_props && !build_failed(s->b); i++) {
-        SchemaProp *p = &o.prop[i];
         p->term = schema_term_and(s, p->term, schema_set_value_of(s, y, p->name, p->text));
     }
     if (!classes_and(s, x, y, &o)) return;
     o.min = MAX(x->min, y->min);
     o.max = MIN(x->max, y->max);
-    if (x->has_need && y->has_need) unsupported(s, "two complements over additional properties meet");
-    if (y->has_need) {
-        o.has_need = true;
-        o.need_keys = y->need_keys;
-        o.need_term = y->need_term;
-    }
+    for (uint32_t i = 0; i < y->n_needs; i++) add_key_need(s, &o, y->need[i]);
     add_object(s, out, o);
 }
 
@@ -222,13 +214,11 @@ static void other_keys_without(Schema *s, const SchemaObject *x, const SchemaObj
         for (uint32_t k = 0; k < x->n_classes; k++)
             possible = expr_or(s->b, possible, expr_both(s, keys, x->class[k].keys));
         if (expr_is_nothing(s->b, possible)) continue;
-        if (x->has_need) unsupported(s, "two complements over additional properties meet");
-        SchemaObject o = with_room(s, x, y->n_props);
-        for (uint32_t k = 0; k < y->n_props; k++) own_prop(s, &o, &y->prop[k]);
-        o.has_need = true;
-        o.need_keys = keys;
-        for (uint32_t part = 0; part < schema_term_parts(s, t); part++) {
-            o.need_term = schema_term_without(s, TERM_ANY, t, part);
+        SchemaObject base = with_room(s, x, y->n_props);
+        for (uint32_t k = 0; k < y->n_props; k++) own_prop(s, &base, &y->prop[k]);
+        for (uint32_t part = 0; part < schema_term_parts(s, t) && !build_failed(s->b); part++) {
+            SchemaObject o = base;
+            add_key_need(s, &o, (SchemaKeyNeed){ keys, schema_term_without(s, TERM_ANY, t, part) });
             add_object(s, out, o);
         }
     }
@@ -252,22 +242,20 @@ static void prop_without(Schema *s, const SchemaObject *x, const SchemaObject *y
     if (!p->required) add_object(s, out, o);
 }
 
-/* y has a need: x without y has none of it. */
-static void need_without(Schema *s, const SchemaObject *x, const SchemaObject *y, Shapes *out)
+/* A need of y that x without y has none of. */
+static void need_without(Schema *s, const SchemaObject *x, const SchemaKeyNeed *need, Shapes *out)
 {
-    if (schema_term_parts(s, y->need_term) > 1) unsupported(s, "a complement of a complement over several schemas");
-    SchemaObject o = with_room(s, x, y->n_props), all = { .max = BUILD_INF };
-    for (uint32_t i = 0; i < y->n_props; i++) own_prop(s, &o, &y->prop[i]);
+    if (schema_term_parts(s, need->term) > 1) unsupported(s, "a complement of a complement over several schemas");
+    SchemaObject o = with_room(s, x, 0), all = { .max = BUILD_INF };
     all.class = ARENA_NEW(s->mem, SchemaClass, 2);
     all.n_classes = 2;
-    all.class[0] = (SchemaClass){ expr_without(s->b, s->all_strings, y->need_keys), TERM_ANY };
+    all.class[0] = (SchemaClass){ expr_without(s->b, s->all_strings, need->keys), TERM_ANY };
     all.class[1] =
-        (SchemaClass){ y->need_keys,
-                       y->need_term == TERM_ANY ? TERM_NONE : schema_term_without(s, TERM_ANY, y->need_term, 0) };
+        (SchemaClass){ need->keys,
+                       need->term == TERM_ANY ? TERM_NONE : schema_term_without(s, TERM_ANY, need->term, 0) };
     for (uint32_t i = 0; i < o.n_props && !build_failed(s->b); i++) {
         const SchemaProp *p = &o.prop[i];
-        if (!find_prop(y, p->name))
-            o.prop[i].term = schema_term_and(s, p->term, schema_set_value_of(s, &all, p->name, p->text));
+        o.prop[i].term = schema_term_and(s, p->term, schema_set_value_of(s, &all, p->name, p->text));
     }
     SchemaObject both = o;
     if (classes_and(s, &o, &all, &both)) add_object(s, out, both);
@@ -276,7 +264,7 @@ static void need_without(Schema *s, const SchemaObject *x, const SchemaObject *y
 static void objects_without(Schema *s, const SchemaObject *x, const SchemaObject *y, Shapes *out)
 {
     Shapes common = { 0 };
-    if (!x->has_need && !y->has_need) {
+    if (!x->n_needs && !y->n_needs) {
         objects_and(s, x, y, &common);
         if (common.n_objects == 0) { /* nothing to take away */
             add_object(s, out, *x);
@@ -297,7 +285,7 @@ static void objects_without(Schema *s, const SchemaObject *x, const SchemaObject
     for (uint32_t i = 0; i < x->n_props && !build_failed(s->b); i++)
         if (!find_prop(y, x->prop[i].name)) prop_without(s, x, y, &x->prop[i], out);
     other_keys_without(s, x, y, out);
-    if (y->has_need) need_without(s, x, y, out);
+    for (uint32_t i = 0; i < y->n_needs && !build_failed(s->b); i++) need_without(s, x, &y->need[i], out);
 }
 
 /* ---- arrays ---- */
@@ -323,6 +311,21 @@ static SchemaArray with_prefix(Schema *s, const SchemaArray *a, uint32_t n)
     return out;
 }
 
+static void add_item_need(Schema *s, SchemaArray *a, SchemaItemNeed need)
+{
+    for (uint32_t i = 0; i < a->n_needs; i++) {
+        SchemaItemNeed *n = &a->need[i];
+        if (n->from != need.from || n->term != need.term) continue;
+        n->min = MAX(n->min, need.min);
+        n->max = MIN(n->max, need.max);
+        return;
+    }
+    if (a->n_needs == FORM_MAX_NEEDS)
+        unsupported(s, "too many of contains, or of complements over items, meet");
+    else
+        a->need[a->n_needs++] = need;
+}
+
 static void arrays_and(Schema *s, const SchemaArray *x, const SchemaArray *y, Shapes *out)
 {
     SchemaArray a = with_prefix(s, x, MAX(x->n_prefix, y->n_prefix));
@@ -335,12 +338,7 @@ static void arrays_and(Schema *s, const SchemaArray *x, const SchemaArray *y, Sh
     a.max = MIN(a.max, y->max);
     if (a.max > a.n_prefix && schema_set_term_empty(s, a.rest, 0)) a.max = a.n_prefix;
     a.unique |= y->unique;
-    if (x->has_need && y->has_need) unsupported(s, "two of contains, or of complements over items, meet");
-    if (y->has_need) {
-        a.has_need = true;
-        a.need_from = y->need_from;
-        a.need_term = y->need_term;
-    }
+    for (uint32_t i = 0; i < y->n_needs; i++) add_item_need(s, &a, y->need[i]);
     add_array(s, out, a);
 }
 
@@ -358,7 +356,7 @@ static void item_without(Schema *s, const SchemaArray *x, uint32_t i, Term t, Sh
 static SchemaArray cut_common(Schema *s, const SchemaArray *x, uint32_t max, Shapes *out)
 {
     SchemaArray cut = *x;
-    if (max >= x->max || x->has_need) return cut;
+    if (max >= x->max || x->n_needs) return cut;
     cut.min = MAX(x->min, max + 1);
     add_array(s, out, cut);
     cut.min = x->min;
@@ -371,7 +369,7 @@ static void arrays_without(Schema *s, const SchemaArray *whole, const SchemaArra
     Shapes common = { 0 };
     SchemaArray held = *whole;
     const SchemaArray *x = &held;
-    if (!x->has_need && !y->has_need) {
+    if (!x->n_needs && !y->n_needs) {
         arrays_and(s, x, y, &common);
         if (common.n_arrays == 0) {
             add_array(s, out, *x);
@@ -393,22 +391,20 @@ static void arrays_without(Schema *s, const SchemaArray *whole, const SchemaArra
     for (uint32_t i = 0; i < y->n_prefix && i < x->max && !build_failed(s->b); i++)
         item_without(s, x, i, y->prefix[i], out);
     for (uint32_t part = 0; x->max > y->n_prefix && part < schema_term_parts(s, y->rest); part++) {
-        if (x->has_need) unsupported(s, "two of contains, or of complements over items, meet");
         a = *x;
-        a.has_need = true;
-        a.need_from = y->n_prefix;
-        a.need_term = schema_term_without(s, TERM_ANY, y->rest, part);
+        Term t = schema_term_without(s, TERM_ANY, y->rest, part);
+        add_item_need(s, &a, (SchemaItemNeed){ y->n_prefix, 1, BUILD_INF, t });
         add_array(s, out, a);
     }
-    if (!y->has_need || build_failed(s->b)) return;
-    if (schema_term_parts(s, y->need_term) > 1) unsupported(s, "a complement of contains over several schemas");
-    a = with_prefix(s, x, MAX(x->n_prefix, y->need_from));
-    for (uint32_t i = y->need_from; i <= a.n_prefix && !build_failed(s->b); i++) {
-        Term *t = i < a.n_prefix ? &a.prefix[i] : &a.rest;
-        *t = y->need_term == TERM_ANY ? TERM_NONE : schema_term_without(s, *t, y->need_term, 0);
-        if (*t == TERM_NONE) a.max = MIN(a.max, i);
+    for (uint32_t i = 0; i < y->n_needs && !build_failed(s->b); i++) {
+        SchemaItemNeed n = y->need[i];
+        a = *x;
+        if (n.min) add_item_need(s, &a, (SchemaItemNeed){ n.from, 0, n.min - 1, n.term });
+        if (n.min) add_array(s, out, a);
+        a = *x;
+        if (n.max != BUILD_INF) add_item_need(s, &a, (SchemaItemNeed){ n.from, n.max + 1, BUILD_INF, n.term });
+        if (n.max != BUILD_INF) add_array(s, out, a);
     }
-    add_array(s, out, a);
 }
 
 /* ---- single values ---- */

@@ -182,14 +182,12 @@ static void read_items(Schema *s, json_t *j, Str at, SchemaArray *out)
 
 static void read_contains(Schema *s, json_t *j, Str at, SchemaArray *out)
 {
-    uint32_t least = 1;
+    SchemaItemNeed n = { .min = 1, .max = BUILD_INF };
     json_t *v = json_object_get(j, "contains");
-    if (!v) return;
-    if (json_object_get(j, "maxContains")) schema_refuse(s, at, "maxContains", E_UNSUPPORTED, "is not supported");
-    if (!take_count(s, j, at, "minContains", &least) || least == 0) return;
-    if (least > 1) schema_refuse(s, at, "minContains", E_UNSUPPORTED, "more than 1 is not supported");
-    out->has_need = true;
-    out->need_term = schema_term_of(s, v, schema_term_child(s, at, "contains"));
+    if (!v || !take_count(s, j, at, "minContains", &n.min) || !take_count(s, j, at, "maxContains", &n.max)) return;
+    if (n.min == 0 && n.max == BUILD_INF) return;
+    n.term = schema_term_of(s, v, schema_term_child(s, at, "contains"));
+    out->need[out->n_needs++] = n;
 }
 
 bool schema_shape_array(Schema *s, json_t *j, Str at, SchemaArray *out)

@@ -65,12 +65,7 @@ uint32_t schema_term_node(Schema *s, json_t *json, Str pointer, bool is_const)
         const SchemaNode *n = &s->node[s->node_slots[at] - 1];
         if (n->json == json && n->is_const == is_const) return s->node_slots[at] - 1;
     }
-    if (s->n_nodes == s->cap_nodes) {
-        s->cap_nodes = s->cap_nodes ? s->cap_nodes * 2 : 128;
-        SchemaNode *p = ARENA_NEW(s->mem, SchemaNode, s->cap_nodes);
-        if (s->n_nodes) memcpy(p, s->node, s->n_nodes * sizeof *p);
-        s->node = p;
-    }
+    s->node = schema_room(s, s->node, s->n_nodes, &s->cap_nodes, sizeof *s->node);
     build_spend(s->b, 1);
     s->node[s->n_nodes] = (SchemaNode){ .json = json, .is_const = is_const, .pointer = pointer };
     s->node_slots[at] = ++s->n_nodes;
@@ -129,12 +124,7 @@ static void grow_terms(Schema *s)
 
 static void push_term(Schema *s, SchemaTerm t)
 {
-    if (s->n_terms == s->cap_terms) {
-        s->cap_terms = s->cap_terms ? s->cap_terms * 2 : 128;
-        SchemaTerm *p = ARENA_NEW(s->mem, SchemaTerm, s->cap_terms);
-        if (s->n_terms) memcpy(p, s->term, s->n_terms * sizeof *p);
-        s->term = p;
-    }
+    s->term = schema_room(s, s->term, s->n_terms, &s->cap_terms, sizeof *s->term);
     s->term[s->n_terms++] = t;
 }
 

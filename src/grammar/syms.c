@@ -35,12 +35,13 @@ void syms_done(Syms *s)
     mem_free(s->rule);
     mem_free(s->set);
     mem_free(s->ids);
+    forms_done(s);
 }
 
 size_t syms_memory(const Syms *s)
 {
     return s->cap * sizeof *s->node + s->n_slots * 4ull + s->cap_kids * 4 + s->cap_steps * sizeof *s->steps +
-           s->cap_rules * sizeof *s->rule + s->cap_ids * 4;
+           s->cap_rules * sizeof *s->rule + s->cap_ids * 4 + forms_memory(s);
 }
 
 /* ---- interning ---- */
@@ -71,7 +72,7 @@ static void grow_slots(Syms *s)
 }
 
 /* Nullable and finite from what the parts have; what is not known counts as no. */
-static unsigned flags_of(const Syms *s, const SymNode *n)
+static unsigned flags_of(Syms *s, const SymNode *n)
 {
     unsigned f = 0;
     switch ((SymKind)n->kind) {
@@ -85,6 +86,7 @@ static unsigned flags_of(const Syms *s, const SymNode *n)
         for (uint32_t i = 0; i < n->b; i++) f |= s->node[s->kids[n->a + i]].flags;
         return f;
     case Y_REPEAT: return s->node[n->a].flags | (n->b == 0 ? Y_NULLABLE | Y_FINITE : 0u);
+    case Y_FORM: return forms_flags(s, n->a, n->b, n->c);
     }
     return 0;
 }
@@ -114,6 +116,11 @@ static Sym intern(Syms *s, SymNode n, const uint32_t *kids)
 Sym syms_leaf(Syms *s, SymKind kind, uint32_t number, bool nullable)
 {
     return intern(s, (SymNode){ .kind = (uint8_t)kind, .a = number, .c = nullable }, NULL);
+}
+
+Sym syms_form_node(Syms *s, uint32_t form, uint32_t b, uint32_t c)
+{
+    return intern(s, (SymNode){ .kind = Y_FORM, .a = form, .b = b, .c = c }, NULL);
 }
 
 Sym syms_seq(Syms *s, Sym a, Sym b)
@@ -213,7 +220,7 @@ static void tmp_push(Syms *s, Sym symbol, Sym rest)
 static void collect(Syms *s, Sym e);
 
 /* The steps of a, each followed by `then`. */
-static void collect_before(Syms *s, Sym a, Sym then)
+void syms_collect_before(Syms *s, Sym a, Sym then)
 {
     size_t from = s->n_tmp;
     collect(s, a);
@@ -240,13 +247,15 @@ static void collect(Syms *s, Sym e)
             return;
         case Y_REPEAT: {
             bool nullable = s->node[n.a].flags & Y_NULLABLE;
-            collect_before(s, n.a, syms_repeat(s, n.a, nullable ? 0 : less(n.b), less(n.c)));
+            syms_collect_before(s, n.a, syms_repeat(s, n.a, nullable ? 0 : less(n.b), less(n.c)));
             return;
         }
         case Y_SEQ:
-            collect_before(s, n.a, n.b);
+            syms_collect_before(s, n.a, n.b);
             if (!(s->node[n.a].flags & Y_NULLABLE)) return;
             e = n.b;
+            break;
+        case Y_FORM: forms_collect(s, e); return;
         }
     }
 }

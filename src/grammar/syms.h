@@ -6,7 +6,7 @@
 #ifndef GRAMMAR_SYMS_H
 #define GRAMMAR_SYMS_H
 
-#include "grammar/build.h"
+#include "grammar/forms.h"
 
 typedef enum {
     Y_NOTHING,
@@ -17,8 +17,10 @@ typedef enum {
     Y_SEQ,    /* a then b */
     Y_ALT,    /* a: offset in kids, b: how many; sorted */
     Y_REPEAT, /* a, at least b times, at most c */
+    Y_FORM,   /* a: number of the form, b, c: its state (forms.c) */
 } SymKind;
 
+enum { SYMS_MAX_NODES = 1 << 24 };
 enum { Y_NULLABLE = 1, Y_FINITE = 2 /* some text or token sequence ends it */ };
 
 typedef struct {
@@ -44,7 +46,7 @@ typedef struct {
     bool all_but;
 } TokenSet;
 
-typedef struct {
+typedef struct Syms {
     SymNode *node;
     uint32_t n, cap, max_nodes;
     uint32_t *slots, n_slots;
@@ -60,6 +62,9 @@ typedef struct {
     uint32_t n_sets, cap_sets;
     int32_t *ids;
     size_t n_ids, cap_ids;
+    Form *form;
+    uint32_t n_forms, cap_forms;
+    FormSets form_sets;
     bool frozen, over; /* over: max_nodes was met */
     uint64_t fuel;
 } Syms;
@@ -71,6 +76,9 @@ Sym syms_leaf(Syms *s, SymKind kind, uint32_t number, bool nullable);
 Sym syms_seq(Syms *s, Sym a, Sym b);
 Sym syms_alt(Syms *s, const Sym *a, size_t n);
 Sym syms_repeat(Syms *s, Sym a, uint32_t min, uint32_t max);
+Sym syms_form_node(Syms *s, uint32_t form, uint32_t b, uint32_t c);
+/* Inside of syms_steps: the ways on from a, each followed by `then`. */
+void syms_collect_before(Syms *s, Sym a, Sym then);
 /* Finds out which nodes may be empty and which can be finished; false: fuel is out. */
 bool syms_freeze(Syms *s);
 /* The ways on from a node, sorted by symbol, one for each; valid until the next call that makes nodes. Only ways that can be

@@ -134,8 +134,8 @@ size_t grammar_vocab_memory(const GrammarVocab *v)
 {
     const Trie *t = &v->trie;
     size_t nodes = (size_t)t->n_nodes * (sizeof *t->node + sizeof *t->below);
-    return nodes + counts_memory(v) + (size_t)v->n_tokens * 9 + v->offset[v->n_tokens] + v->n_named * sizeof *v->named + v->base_bytes +
-           sizeof *v;
+    return nodes + counts_memory(v) + (size_t)v->n_tokens * 9 + v->offset[v->n_tokens] + v->n_named * sizeof *v->named +
+           v->base_bytes + sizeof *v;
 }
 
 const int32_t *grammar_vocab_ends(const GrammarVocab *v, size_t *n)

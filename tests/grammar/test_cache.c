@@ -161,9 +161,36 @@ static void test_cancel_and_limits(void **state)
     grammar_vocab_drop(v);
 }
 
+/* A grammar that has come near its limit of memory is not handed out again; who holds it may go on. */
+static void test_grown(void **state)
+{
+    (void)state;
+    static Tokens t;
+    Rng rng = { 5 };
+    GrammarVocab *v = tokens_vocab(&t, &rng, alphabet, COUNT(alphabet), 100, 4);
+    GrammarCache *c = grammar_cache_new(0);
+    GrammarSpec spec = { GRAMMAR_REGEX, STR("(a|b[01]){1,30}c"), { 0 } };
+    GrammarLimits limits = grammar_default_limits;
+    GrammarError err;
+    Grammar *g[3];
+    assert_int_equal(grammar_cache_get(c, v, &spec, &limits, &g[0], &err), OK);
+    assert_int_equal(grammar_cache_get(c, v, &spec, &limits, &g[1], &err), OK);
+    assert_ptr_equal(g[0], g[1]);
+    limits.memory = grammar_memory(g[0]) * 3 / 2;
+    assert_int_equal(grammar_cache_get(c, v, &spec, &limits, &g[2], &err), OK);
+    assert_ptr_not_equal(g[0], g[2]);
+    GrammarMatcher *m = grammar_matcher_new(g[0]);
+    assert_true(grammar_accept_bytes(m, STR("ab0c")));
+    grammar_matcher_free(m);
+    for (int i = 0; i < 3; i++) grammar_drop(g[i]);
+    grammar_cache_free(c);
+    grammar_vocab_drop(v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_threads), cmocka_unit_test(test_bounded),
-                                        cmocka_unit_test(test_find), cmocka_unit_test(test_cancel_and_limits) };
+                                        cmocka_unit_test(test_find), cmocka_unit_test(test_cancel_and_limits),
+                                        cmocka_unit_test(test_grown) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

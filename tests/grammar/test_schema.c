@@ -37,8 +37,40 @@ static const Case cases[] = {
       { "{}", "{\"a\":1}", "{\"b\":\"\",\"d\":1}", "{\"b\":\"\",\"b\":\"\"}", "{\"a\":\"x\",\"b\":\"\"}",
         "{\"b\":\"\",}" } },
     { "{\"properties\":{\"a\":{\"type\":\"integer\"}},\"required\":[\"z\"]}",
-      { "{\"a\":1,\"z\":0,\"q\":1}", "{\"z\":0}", "5" },
-      { "{}", "{\"z\":0,\"a\":1}", "{\"a\":\"\",\"z\":1}" } },
+      { "{\"a\":1,\"z\":0,\"q\":1}", "{\"z\":0}", "5", "{\"z\":0,\"a\":1}", "{\"q\":1,\"z\":0,\"r\":1,\"a\":2}" },
+      { "{}", "{\"a\":\"\",\"z\":1}", "{\"z\":1,\"z\":1}", "{\"z\":0,\"a\":1,\"a\":1}", "{\"q\":1}" } },
+    { "{\"properties\":{\"a\":{},\"b\":{}},\"required\":[\"a\",\"b\"],\"type\":\"object\"}",
+      { "{\"a\":1,\"b\":2}", "{\"a\":1,\"b\":2,\"c\":3}" },
+      { "{\"b\":2,\"a\":1}", "{\"a\":1}", "{\"a\":1,\"c\":3,\"b\":2}" } },
+    { "{\"properties\":{\"a\":{},\"b\":{}},\"required\":[\"a\"],\"type\":\"object\",\"minProperties\":3,"
+      "\"maxProperties\":4}",
+      { "{\"b\":1,\"x\":2,\"a\":3}", "{\"x\":1,\"y\":2,\"a\":3}", "{\"x\":1,\"y\":2,\"b\":0,\"a\":3}" },
+      { "{\"a\":1,\"b\":2}", "{\"x\":1,\"y\":2,\"z\":3}", "{\"x\":1,\"y\":2,\"z\":3,\"b\":4}",
+        "{\"x\":1,\"y\":2,\"z\":3,\"b\":4,\"a\":5}", "{\"a\":1,\"x\":2,\"y\":3,\"z\":4,\"v\":5}" } },
+    { "{\"properties\":{\"a\":{},\"b\":{},\"c\":{}},\"additionalProperties\":false,\"type\":\"object\","
+      "\"minProperties\":2,"
+      "\"required\":[\"c\"],\"maxProperties\":2}",
+      { "{\"b\":1,\"c\":2}", "{\"c\":1,\"a\":2}" },
+      { "{\"c\":1}", "{\"a\":1,\"b\":2}", "{\"a\":1,\"b\":2,\"c\":3}" } },
+    { "{\"type\":\"object\",\"allOf\":[{\"not\":{\"additionalProperties\":{\"type\":\"integer\"}}},"
+      "{\"not\":{\"patternProperties\":{\"^x\":{\"type\":\"null\"}}}}],\"properties\":{\"a\":{},\"xa\":{}}}",
+      { "{\"xb\":\"\"}", "{\"xa\":1,\"b\":\"\"}", "{\"b\":\"\",\"xc\":0}", "{\"a\":true,\"xa\":1}" },
+      { "{}", "{\"xb\":1}", "{\"b\":\"\"}", "{\"xb\":null,\"b\":\"\"}", "{\"a\":1,\"xa\":1}" } },
+    { "{\"type\":\"array\",\"contains\":{\"type\":\"null\"},\"minContains\":2,\"maxContains\":3}",
+      { "[null,1,null]", "[null,null,null]", "[1,null,2,null,3,null,4]" },
+      { "[]", "[null]", "[1,null,2]", "[null,null,null,null]", "[null,null,null,1,null]" } },
+    { "{\"type\":\"array\",\"contains\":{\"type\":\"null\"},\"minContains\":0,\"maxContains\":1,\"maxItems\":3}",
+      { "[]", "[1,null,2]", "[1,2,3]" },
+      { "[null,null]", "[1,2,3,4]", "[null,1,null]" } },
+    { "{\"type\":\"array\",\"allOf\":[{\"contains\":{\"minimum\":5,\"type\":\"integer\"}},{\"contains\":{\"maximum\":9,"
+      "\"type\":"
+      "\"integer\"}},{\"contains\":{\"type\":\"string\"}}],\"maxItems\":2}",
+      { "[7,\"\"]", "[\"\",5]" },
+      { "[4,\"\"]", "[7]", "[4,10]", "[10,\"\"]" } },
+    { "{\"type\":\"array\",\"items\":{\"enum\":[1,2,3,4,5,6,7,8,9,10,11,12,\"1\",null,true]},\"uniqueItems\":true,"
+      "\"minItems\":2}",
+      { "[1,\"1\"]", "[12,11,10,9,8,7,6,5,4,3,2,1]", "[null,true]" },
+      { "[1,1]", "[1]", "[1,2,3,4,5,6,7,8,9,10,11,12,1]", "[null,1,null]" } },
     { "{\"properties\":{\"a\":{\"type\":\"integer\"}},\"type\":\"object\"}",
       { "{\"b\":\"x\"}", "{}" },
       { "{\"b\":1,\"a\":\"x\"}", "{\"\\u0061\":\"x\"}" } },
@@ -207,6 +239,16 @@ static void test_options(void **state)
     assert_true(text_accepted(g, STR("{\n\t\"a\": [\n1,\n 2 ] }")));
     assert_false(text_accepted(g, STR("{                         \"a\":1}")));
     grammar_drop(g);
+    static const char two[] = "{\"properties\":{\"a\":{},\"b\":{}},\"required\":[\"a\",\"b\"],\"type\":\"object\"}",
+                      one[] = "{\"properties\":{\"a\":{},\"b\":{}},\"type\":\"object\"}";
+    g = text_compile(v, GRAMMAR_JSON_SCHEMA, two, "{\"order\":\"any\"}", &err);
+    assert_true(text_accepted(g, STR("{\"b\":2,\"c\":0,\"a\":1}")));
+    grammar_drop(g);
+    g = text_compile(v, GRAMMAR_JSON_SCHEMA, one, "{\"order\":\"schema\"}", &err);
+    assert_true(text_accepted(g, STR("{\"a\":1,\"b\":2,\"c\":0}")));
+    assert_false(text_accepted(g, STR("{\"b\":2,\"a\":1}")));
+    grammar_drop(g);
+    assert_null(text_compile(v, GRAMMAR_JSON_OBJECT, "", "{\"order\":\"none\"}", &err));
     assert_null(text_compile(v, GRAMMAR_JSON_OBJECT, "", "{\"whitespace\":\"much\"}", &err));
     assert_int_equal(err.err.status, E_INVALID);
     grammar_vocab_drop(v);
