@@ -236,13 +236,6 @@ Expr expr_text_without(Build *b, const Str *marks, size_t n, Spelling how)
     return out;
 }
 
-Expr expr_until(Build *b, Str mark, Spelling how)
-{
-    Expr text = any_text(b, how), end = expr_text(b, mark, how);
-    Expr early = expr_cat(b, text, expr_cat(b, end, expr_cat(b, expr_any_char(b, how), text)));
-    return expr_without(b, expr_cat(b, text, end), early);
-}
-
 bool expr_is_nothing(Build *b, Expr x)
 {
     bool alive = exprs_alive(&b->x, x);

@@ -2,7 +2,7 @@
 #include "grammar/expr.h"
 #include "grammar/groups.h"
 
-enum { KIDS_ON_STACK = 48, SATURATE_DEPTH = 200, WEIGHT_MAX = 1 << 20, CLOCK_EVERY = 1024 };
+enum { KIDS_ON_STACK = 48, SATURATE_DEPTH = 200, WEIGHT_MAX = 1 << 20, CLOCK_EVERY = 1024, LENGTH_VISITS = 2000 };
 
 /* ---- memo ---- */
 
@@ -217,12 +217,6 @@ static bool search_alive(Exprs *x, uint32_t e)
     return found;
 }
 
-bool exprs_alive(Exprs *x, uint32_t e)
-{
-    int known = alive_at_sight(x, e);
-    return known == -1 ? search_alive(x, e) : known;
-}
-
 /* ---- saturation ---- */
 
 /* An upper bound of the states of an automaton for a node without complements: its positions, repetitions unrolled. */
@@ -253,24 +247,58 @@ static uint32_t saturate_repeat(Exprs *x, const ExprNode *n, uint32_t reach)
     return exprs_repeat(x, n->a, min, max);
 }
 
+/* Characters C{m,n} that are counted, perhaps with a tail. */
+static bool counted(const Exprs *x, uint32_t e, ExprNode *loop, uint32_t *tail)
+{
+    *loop = x->node[e];
+    *tail = EXPR_EMPTY;
+    if (loop->kind == X_CAT) {
+        *tail = loop->b;
+        *loop = x->node[loop->a];
+    }
+    return loop->kind == X_REPEAT && loop->c != BUILD_INF && (x->node[loop->a].flags & X_CHAR) &&
+           !(x->node[*tail].flags & X_HARD);
+}
+
+static uint32_t uncounted(Exprs *x, const ExprNode *loop, uint32_t tail)
+{
+    return exprs_cat(x, exprs_repeat(x, loop->a, loop->b, BUILD_INF), tail);
+}
+
+/* The parts of a union, each as fn has it; e itself if it is no union. */
+static uint32_t each_part(Exprs *x, uint32_t e, uint32_t (*fn)(Exprs *x, uint32_t e, uint32_t arg, uint32_t *out),
+                          uint32_t arg, uint32_t *out)
+{
+    ExprNode n = x->node[e];
+    if (n.kind != X_OR) return fn(x, e, arg, out);
+    List l = { .cap = KIDS_ON_STACK };
+    l.p = l.small;
+    for (uint32_t i = 0; i < n.b; i++) list_add(&l, fn(x, x->kids[n.a + i], arg, out));
+    uint32_t all = exprs_or(x, l.p, l.n);
+    list_done(&l);
+    return all;
+}
+
 /* A meeting of characters C{m,n}, perhaps with a tail, and one node A without complements: a string of the meeting with A's
  * remainder needs no more than m + states(A) characters, so if n leaves that many beyond reach it does not bind. */
+static uint32_t saturate_side(Exprs *x, uint32_t side, uint32_t other, uint32_t *reach)
+{
+    ExprNode n;
+    uint32_t tail;
+    if (!counted(x, side, &n, &tail)) return side;
+    uint64_t need = (uint64_t)*reach + n.b + weight(x, other, 0) + weight(x, tail, 0) + 2;
+    return n.c < need || need > WEIGHT_MAX ? side : uncounted(x, &n, tail);
+}
+
 static uint32_t saturate_and(Exprs *x, uint32_t e, uint32_t reach)
 {
     ExprNode n = x->node[e];
     if (n.b != 2) return e;
     for (uint32_t i = 0; i < 2; i++) {
-        uint32_t kid = x->kids[n.a + i], other = x->kids[n.a + 1 - i], tail = EXPR_EMPTY;
-        if (x->node[kid].kind == X_CAT) {
-            tail = x->node[kid].b;
-            kid = x->node[kid].a;
-        }
-        ExprNode r = x->node[kid];
-        if (r.kind != X_REPEAT || r.c == BUILD_INF || !(x->node[r.a].flags & X_CHAR) || (x->node[tail].flags & X_HARD))
-            continue;
-        uint64_t need = (uint64_t)reach + r.b + weight(x, other, 0) + weight(x, tail, 0) + 2;
-        if (r.c < need || need > WEIGHT_MAX) continue;
-        uint32_t both[2] = { exprs_cat(x, exprs_repeat(x, r.a, r.b, BUILD_INF), tail), other };
+        uint32_t both[2] = { x->kids[n.a + i], x->kids[n.a + 1 - i] };
+        uint32_t side = each_part(x, both[0], saturate_side, both[1], &reach);
+        if (side == both[0]) continue;
+        both[0] = side;
         return exprs_and(x, both, 2);
     }
     return e;
@@ -311,7 +339,76 @@ uint32_t exprs_saturate(Exprs *x, uint32_t e, uint32_t reach)
     return saturate(x, e, reach, 0);
 }
 
+/* ---- alive or not ---- */
+
+static uint32_t uncounted_side(Exprs *x, uint32_t side, uint32_t arg, uint32_t *least)
+{
+    ExprNode n;
+    uint32_t tail;
+    (void)arg;
+    if (!counted(x, side, &n, &tail)) return side;
+    *least = MIN(*least, n.c);
+    return uncounted(x, &n, tail);
+}
+
+/* Some string of e has at most so many bytes; BUILD_INF: not known. A search that ends at the first node that is known, and leaves
+ * what it found on the whole way. */
+static uint32_t some_length(Exprs *x, uint32_t e)
+{
+    uint32_t known = memo_get(&x->lengths, e), found = BUILD_INF;
+    if (known != UINT32_MAX) return known ? known - 1 : BUILD_INF;
+    Visits v = { 0 };
+    exprs_classes(x);
+    x->stamp++;
+    visit(x, &v, e, UINT32_MAX);
+    for (uint32_t i = 0; i < v.n && v.n < LENGTH_VISITS && found == BUILD_INF && !x->stop; i++) {
+        for (int k = 0; k < x->n_classes && found == BUILD_INF && !x->stop; k++) {
+            uint32_t d = derive(x, v.p[i].e, x->class_byte[k]);
+            if (d == EXPR_NOTHING) continue;
+            known = exprs_nullable(x, d) ? 1 : memo_get(&x->lengths, d);
+            visit(x, &v, d, i);
+            if (known == UINT32_MAX || known == 0) continue;
+            found = known - 1;
+            for (uint32_t at = i; at != UINT32_MAX; at = v.p[at].from) memo_put(&x->lengths, v.p[at].e, ++found + 1);
+        }
+    }
+    mem_free(v.p);
+    if (found == BUILD_INF && !x->stop) memo_put(&x->lengths, e, 0);
+    return found;
+}
+
+/* A meeting that counts is looked at without its bounds: that is one of few, where each count would be one of its own. Some string of
+ * it is within the bounds, or a search must say. */
+bool exprs_alive(Exprs *x, uint32_t e)
+{
+    int known = alive_at_sight(x, e);
+    const ExprNode n = x->node[e];
+    if (known != -1) return known;
+    for (uint32_t i = 0; n.kind == X_AND && n.b == 2 && i < 2 && !x->stop; i++) {
+        uint32_t least = BUILD_INF, both[2] = { x->kids[n.a + i], x->kids[n.a + 1 - i] };
+        both[0] = each_part(x, both[0], uncounted_side, 0, &least);
+        if (least == BUILD_INF) continue;
+        if (some_length(x, exprs_and(x, both, 2)) > least || x->stop) break;
+        x->node[e].flags |= X_ALIVE;
+        return true;
+    }
+    return search_alive(x, e);
+}
+
 /* ---- counters ---- */
+
+/* The one of the parts that has a large bound; EXPR_NOTHING: none has, or several. */
+static uint32_t only_big(const Exprs *x, const ExprNode *n)
+{
+    uint32_t found = EXPR_NOTHING;
+    for (uint32_t i = 0; i < n->b; i++) {
+        uint32_t kid = x->kids[n->a + i];
+        if (!(x->node[kid].flags & X_BIG)) continue;
+        if (found != EXPR_NOTHING) return EXPR_NOTHING;
+        found = kid;
+    }
+    return found;
+}
 
 /* The one large upper bound of e, 0 if there is none, or several, or one that must not be moved: under a complement, or where a
  * bound of least would be told apart from a larger one within reach bytes. */
@@ -328,9 +425,14 @@ static uint32_t bound(const Exprs *x, uint32_t e, uint32_t reach, uint32_t least
         uint32_t part = x->node[n->a].flags & X_BIG ? n->a : n->b;
         return both ? 0 : bound(x, part, reach, least, depth + 1);
     }
+    if (n->kind == X_OR) {
+        uint32_t part = only_big(x, n);
+        return part == EXPR_NOTHING ? 0 : bound(x, part, reach, least, depth + 1);
+    }
     if (n->kind == X_AND && n->b == 2) {
         bool second = x->node[x->kids[n->a + 1]].flags & X_BIG;
         uint32_t part = x->kids[n->a + second], other = x->kids[n->a + !second];
+        if (x->node[part].kind == X_OR) part = only_big(x, &x->node[part]);
         const ExprNode *p = &x->node[part];
         uint32_t tail = p->kind == X_CAT ? p->b : EXPR_EMPTY, loop = p->kind == X_CAT ? p->a : part;
         const ExprNode *l = &x->node[loop];
@@ -369,10 +471,16 @@ uint32_t exprs_shift(Exprs *x, uint32_t e, int64_t delta)
 
 /* ---- absorption ---- */
 
-/* True if e has every string of k trailing bytes, the first of which lies between lo and hi. */
-static bool all_trails(Exprs *x, uint32_t e, int k, int lo, int hi)
+/* Where a character must lead to: to `want`, or (EXPR_NOTHING) to anything that holds the empty string. */
+static bool arrived(const Exprs *x, uint32_t e, uint32_t want)
 {
-    if (k == 0) return e != EXPR_NOTHING && exprs_nullable(x, e);
+    return want ? e == want : e != EXPR_NOTHING && exprs_nullable(x, e);
+}
+
+/* True if every string of k trailing bytes, the first of which lies between lo and hi, leads there. */
+static bool all_trails(Exprs *x, uint32_t e, uint32_t want, int k, int lo, int hi)
+{
+    if (k == 0) return arrived(x, e, want);
     uint32_t last = EXPR_NOTHING;
     int last_class = -1;
     for (int c = lo; c <= hi; c++) {
@@ -382,33 +490,38 @@ static bool all_trails(Exprs *x, uint32_t e, int k, int lo, int hi)
         if (d == EXPR_NOTHING) return false;
         if (d == last) continue;
         last = d;
-        if (!all_trails(x, d, k - 1, 0x80, 0xBF)) return false;
+        if (!all_trails(x, d, want, k - 1, 0x80, 0xBF)) return false;
     }
     return true;
 }
 
-static bool all_leads(Exprs *x, uint32_t e, int k, int lo, int hi)
+static bool all_leads(Exprs *x, uint32_t e, uint32_t want, int k, int lo, int hi)
 {
     for (int c = lo; c <= hi; c++) {
         int from = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80, to = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
         uint32_t d = derive(x, e, (uint8_t)c);
-        if (d == EXPR_NOTHING || !all_trails(x, d, k, from, to)) return false;
+        if (d == EXPR_NOTHING || !all_trails(x, d, want, k, from, to)) return false;
     }
     return true;
+}
+
+/* The groups of bytes of which every character leads there. */
+static uint64_t groups_to(Exprs *x, uint32_t e, uint32_t want)
+{
+    uint64_t groups = ~0ull & ~(1ull << GROUP_BAD);
+    for (int c = 0; c < 0x80; c++)
+        if (!arrived(x, derive(x, e, (uint8_t)c), want)) groups &= ~(1ull << group_of_ascii((uint8_t)c));
+    if (!all_leads(x, e, want, 1, 0xC2, 0xDF)) groups &= ~(1ull << GROUP_LEAD2);
+    if (!all_leads(x, e, want, 2, 0xE0, 0xEF)) groups &= ~(1ull << GROUP_LEAD3);
+    if (!all_leads(x, e, want, 3, 0xF0, 0xF4)) groups &= ~(1ull << GROUP_LEAD4);
+    return groups;
 }
 
 /* The groups of bytes of which every character is, by itself, in e; remembered in the node. */
 static uint64_t char_groups(Exprs *x, uint32_t e)
 {
     if (x->node[e].more) return x->absorbs[x->node[e].more];
-    uint64_t groups = ~0ull & ~(1ull << GROUP_BAD);
-    for (int c = 0; c < 0x80; c++) {
-        uint32_t d = derive(x, e, (uint8_t)c);
-        if (d == EXPR_NOTHING || !exprs_nullable(x, d)) groups &= ~(1ull << group_of_ascii((uint8_t)c));
-    }
-    if (!all_leads(x, e, 1, 0xC2, 0xDF)) groups &= ~(1ull << GROUP_LEAD2);
-    if (!all_leads(x, e, 2, 0xE0, 0xEF)) groups &= ~(1ull << GROUP_LEAD3);
-    if (!all_leads(x, e, 3, 0xF0, 0xF4)) groups &= ~(1ull << GROUP_LEAD4);
+    uint64_t groups = groups_to(x, e, EXPR_NOTHING);
     if (x->stop) return 0;
     exprs_mark_char(x, e, groups, 0);
     return groups;
@@ -420,6 +533,39 @@ static bool char_repeat(Exprs *x, uint32_t e, Absorb *out)
     if (n.kind != X_REPEAT) return false;
     *out = (Absorb){ char_groups(x, n.a), n.c };
     return out->groups != 0;
+}
+
+/* C{0,n} T meets a node to which characters of C lead back: after any of them T may still come, if it may now. */
+static Absorb absorb_counted(Exprs *x, uint32_t side, uint32_t other)
+{
+    ExprNode n = x->node[side];
+    Absorb best = { 0, 0 }, a;
+    for (uint32_t i = 0; n.kind == X_OR && i < n.b; i++) {
+        a = absorb_counted(x, x->kids[n.a + i], other);
+        if (a.groups && a.chars > best.chars) best = a;
+    }
+    if (n.kind != X_CAT || x->node[n.a].b != 0 || !char_repeat(x, n.a, &a)) return best;
+    if (derive(x, other, 'e') != other) return best; /* one letter is tried before all are */
+    uint32_t both[2] = { n.b, other };
+    if (!exprs_alive(x, exprs_and(x, both, 2))) return best;
+    a.groups &= groups_to(x, other, other);
+    return x->stop ? best : a;
+}
+
+/* What is left must hold the empty string whenever it stops. */
+static Absorb absorb_meeting(Exprs *x, const ExprNode *n)
+{
+    Absorb best = { ~0ull, UINT32_MAX }, a;
+    const uint32_t first = x->kids[n->a], second = x->kids[n->a + 1];
+    for (uint32_t i = 0; i < n->b; i++) {
+        uint32_t kid = x->kids[n->a + i];
+        if (x->node[kid].b != 0 || !char_repeat(x, kid, &a)) a = (Absorb){ 0, 0 };
+        best.groups &= a.groups;
+        best.chars = MIN(best.chars, a.chars);
+    }
+    if (best.groups) return best;
+    best = n->b == 2 ? absorb_counted(x, first, second) : (Absorb){ 0, 0 };
+    return best.groups || n->b > 2 ? best : absorb_counted(x, second, first);
 }
 
 Absorb exprs_absorb(Exprs *x, uint32_t e)
@@ -436,14 +582,8 @@ Absorb exprs_absorb(Exprs *x, uint32_t e)
             bool wider = __builtin_popcountll(a.groups) > __builtin_popcountll(best.groups);
             if (a.groups && (a.chars > best.chars || (a.chars == best.chars && wider))) best = a;
         }
-    } else if (n.kind == X_AND) { /* what is left must hold the empty string whenever it stops */
-        best = (Absorb){ ~0ull, UINT32_MAX };
-        for (uint32_t i = 0; i < n.b; i++) {
-            uint32_t kid = x->kids[n.a + i];
-            if (x->node[kid].b != 0 || !char_repeat(x, kid, &a)) return (Absorb){ 0, 0 };
-            best.groups &= a.groups;
-            best.chars = MIN(best.chars, a.chars);
-        }
+    } else if (n.kind == X_AND) {
+        best = absorb_meeting(x, &n);
     }
     return best;
 }

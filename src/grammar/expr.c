@@ -37,6 +37,7 @@ void exprs_done(Exprs *x)
     mem_free(x->absorbs);
     mem_free(x->derived.slots);
     mem_free(x->saturated.slots);
+    mem_free(x->lengths.slots);
     mem_free(x->stamps);
     mem_free(x->tmp);
     buf_free(&x->lits);
@@ -46,7 +47,7 @@ size_t exprs_memory(const Exprs *x)
 {
     return (size_t)x->cap * sizeof *x->node + (size_t)(x->n_slots + x->n_set_slots) * 4 +
            x->cap_sets * sizeof *x->sets + x->cap_kids * 4 + x->lits.cap +
-           (x->derived.n_slots + x->saturated.n_slots) * 8 + x->cap_stamps * 4 + x->cap_tmp * 4;
+           (x->derived.n_slots + x->saturated.n_slots + x->lengths.n_slots) * 8 + x->cap_stamps * 4 + x->cap_tmp * 4;
 }
 
 static uint32_t push_node(Exprs *x, ExprNode n)

@@ -72,7 +72,7 @@ typedef struct {
     Buf lits;
     uint64_t *absorbs; /* groups of bytes (groups.h) */
     uint32_t n_absorbs, cap_absorbs;
-    ExprMemo derived, saturated;
+    ExprMemo derived, saturated, lengths;
     uint32_t *stamps; /* by node: visited in search number stamp */
     size_t cap_stamps;
     uint32_t stamp;

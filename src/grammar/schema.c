@@ -44,9 +44,12 @@ Sym schema_sym_text(Schema *s, Expr before, Str text, Expr after)
     while (!build_failed(s->b)) {
         int32_t id;
         size_t end, n = tag_mark_text(s->b, text, &id, &end);
-        before = expr_cat(s->b, before, expr_literal(s->b, str_cut(text, 0, n)));
-        if (n == text.n) return rule_seq(s->b, (Sym[]){ out, rule_lexeme(s->b, expr_cat(s->b, before, after)) }, 2);
-        out = seq3(s, out, rule_lexeme(s->b, before), rule_token(s->b, &id, 1));
+        /* Joined from the right: a loop stands before all that follows it. */
+        Expr plain = expr_literal(s->b, str_cut(text, 0, n));
+        if (n == text.n) plain = expr_cat(s->b, plain, after);
+        Sym lexeme = rule_lexeme(s->b, expr_cat(s->b, before, plain));
+        if (n == text.n) return rule_seq(s->b, (Sym[]){ out, lexeme }, 2);
+        out = seq3(s, out, lexeme, rule_token(s->b, &id, 1));
         before = EXPR_EMPTY;
         text = str_cut(text, end, text.n);
     }

@@ -148,17 +148,16 @@ static Sym raw_value(Schema *s, const SchemaSet *x)
     for (uint32_t i = 0; i < x->n_lits; i++)
         if (x->lit[i].string) text[n++] = x->lit[i].text;
     Expr e = n ? expr_or(b, x->string, expr_one_of(b, text, n)) : x->string;
-    if (s->style->line && e != s->all_strings) {
-        Expr line = expr_repeat(b, expr_literal(b, STR("\n")), 0, 1);
-        e = expr_cat_n(b, (Expr[]){ line, e, line }, 3);
-    }
+    bool all = e == s->all_strings, line = s->style->line && !all;
+    Expr turn = line ? expr_repeat(b, expr_literal(b, STR("\n")), 0, 1) : EXPR_EMPTY;
     size_t plain = tag_mark_text(b, close, &id, &end);
-    e = expr_cat(b, e, expr_literal(b, str_cut(close, 0, plain)));
-    if (plain == close.n) /* else the special token ends it, and text has none */
-        e = e == expr_cat(b, s->all_strings, expr_literal(b, close)) ? expr_until(b, close, SPELL_UTF8)
-                                                                     : expr_and(b, e, expr_until(b, close, SPELL_UTF8));
+    Expr tail = expr_cat(b, turn, expr_literal(b, str_cut(close, 0, plain)));
+    bool special = plain < close.n; /* then that ends it, and text has none */
+    Expr until = special ? EXPR_NOTHING : expr_until(b, close, SPELL_UTF8);
+    e = special ? expr_cat(b, e, tail) : all ? until : expr_and(b, expr_cat(b, e, tail), until);
     if (build_failed(b) || expr_is_nothing(b, e)) return SYM_NOTHING;
-    return rule_seq(b, (Sym[]){ rule_lexeme(b, e), tag_mark(b, str_cut(close, plain, close.n)) }, 2);
+    Sym before = rule_lexeme(b, turn), after = tag_mark(b, str_cut(close, plain, close.n));
+    return rule_seq(b, (Sym[]){ before, rule_lexeme(b, e), after }, 3);
 }
 
 /* One value for each kind of mark before it. */

@@ -565,6 +565,57 @@ static void test_masks(void **state)
     }
 }
 
+/* ---- lengths of text up to a mark ---- */
+
+/* The mask before each byte allows it, and the output goes on; then whether it may end. */
+static bool follows(Grammar *g, Str text)
+{
+    GrammarMatcher *m = grammar_matcher_new(g);
+    uint32_t words[160];
+    Err err = { 0 };
+    bool good = true;
+    for (size_t i = 0; i < text.n && good; i++)
+        good = grammar_mask(m, words, COUNT(words)) && bit(words, (uint8_t)text.p[i]) &&
+               grammar_accept(m, (uint8_t)text.p[i]);
+    good = good && grammar_can_end(m);
+    if (grammar_matcher_failed(m, &err)) fail_msg("%s", err.text);
+    grammar_matcher_free(m);
+    return good;
+}
+
+/* Exact at the bound, however large, and no step costs more than the limits allow. */
+static void test_lengths(void **state)
+{
+    (void)state;
+    static const int lengths[] = { 0, 3, 70, 300, 2500 };
+    GrammarVocab *v = vocab();
+    GrammarLimits limits = grammar_default_limits;
+    limits.mask_fuel = 30000;
+    for (size_t i = 0; i < COUNT(lengths); i++) {
+        char json[400];
+        Buf text = { 0 };
+        GrammarError err;
+        Grammar *g;
+        snprintf(
+            json, sizeof json,
+            STYLE("qwen_xml", "{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\",\"maxLength\":%d}}}"),
+            lengths[i]);
+        grammar_compile(v, &(GrammarSpec){ GRAMMAR_STRUCTURAL_TAG, str_of(json), { 0 } }, &limits, NULL, &g, &err);
+        if (!g) fail_msg("%s at %s", err.err.text, err.pointer);
+        buf_str(&text, STR("<parameter=s>\n"));
+        for (int k = 0; k < lengths[i]; k++) buf_char(&text, "text <b>here</b></p "[k % 20]);
+        size_t whole = text.n;
+        buf_str(&text, STR("\n</parameter>"));
+        assert_true(follows(g, buf_view(&text)));
+        text.n = whole;
+        buf_str(&text, STR("x\n</parameter>"));
+        assert_false(follows(g, buf_view(&text)));
+        grammar_drop(g);
+        buf_free(&text);
+    }
+    grammar_vocab_drop(v);
+}
+
 /* ---- many tools ---- */
 
 static void test_many_tools(void **state)
@@ -598,9 +649,9 @@ static void test_many_tools(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_formats),    cmocka_unit_test(test_styles),    cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_nesting),    cmocka_unit_test(test_free_text), cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_many_tools),
+        cmocka_unit_test(test_formats), cmocka_unit_test(test_styles),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_nesting), cmocka_unit_test(test_free_text),  cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_lengths), cmocka_unit_test(test_many_tools),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
