@@ -18,7 +18,7 @@
 
 enum { N_WARP = 8, N_EAT = N_WARP * WARP, THREADS = N_EAT + WARP, ROWS = 16, TOKENS = 8 };
 enum { STEP = FLOW_STEP, WARP_STEP = STEP / N_WARP, BOX = 8 * STEP * 2, STAGE = 2 * BOX };
-enum { STAGES_MAX = 12, WAITING = 8 };
+enum { STAGES_MAX = 12, AHEAD = 3, WAITING = 8 };
 
 /* Shared memory: the ring, then the input, then this. */
 typedef struct {
@@ -64,6 +64,7 @@ DEV void copy_all(const FlowArgs *a, uint32_t ring, uint32_t full, uint32_t empt
 {
     uint64_t policy = policy_stream();
     int stage = 0, phase = 1, dealt = 0;
+    int landed = 0, landed_phase = 0, under_way = 0; /* the oldest stage on its way; how many there are */
     for (int i = 0; i < a->n_link; i++) {
         const FlowLink *l = &a->link[i];
         int n_tile = n_tile_of(l);
@@ -71,6 +72,12 @@ DEV void copy_all(const FlowArgs *a, uint32_t ring, uint32_t full, uint32_t empt
             for (int tile = first_tile(dealt); tile < n_tile; tile += gridDim.x)
                 for (int k0 = slab, end = min(l->k, slab + l->slab); k0 < end; k0 += STEP) {
                     bar_wait(empty + stage * 8, phase);
+                    if (under_way == AHEAD) {
+                        bar_wait(full + landed * 8, landed_phase);
+                        if (++landed == a->n_stage) landed = 0, landed_phase ^= 1;
+                    } else {
+                        under_way++;
+                    }
                     if (threadIdx.x % WARP == 0) copy_stage(l, tile, k0, ring + stage * STAGE, full + stage * 8, policy);
                     __syncwarp();
                     if (++stage == a->n_stage) stage = 0, phase ^= 1;
