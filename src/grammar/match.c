@@ -240,6 +240,14 @@ static void set_bit(uint32_t *words, int32_t id)
     words[id >> 5] |= 1u << (id & 31);
 }
 
+/* The bits from..to - 1. */
+static void set_bits(uint32_t *words, int32_t from, int32_t to)
+{
+    for (; from < to && (from & 31 || to - from < 32); from++) set_bit(words, from);
+    for (; to - from >= 32; from += 32) words[from >> 5] = UINT32_MAX;
+    for (; from < to; from++) set_bit(words, from);
+}
+
 /* Tokens that the row's rules name by id. */
 static void add_named(const Grammar *g, const Row *row, uint32_t *words)
 {
@@ -247,11 +255,12 @@ static void add_named(const Grammar *g, const Row *row, uint32_t *words)
         const TokenSet *t = &g->s.set[g->r.ways[row->ways + row->n_lexemes + i].key];
         for (uint32_t k = 0; !t->all_but && k < t->n; k++) set_bit(words, g->s.ids[t->at + k]);
         if (!t->all_but) continue;
-        uint32_t k = 0;
-        for (int32_t id = 0; id < g->vocab->n_tokens; id++) {
-            while (k < t->n && g->s.ids[t->at + k] < id) k++;
-            if (k == t->n || g->s.ids[t->at + k] != id) set_bit(words, id);
+        int32_t from = 0;
+        for (uint32_t k = 0; k < t->n; k++) {
+            set_bits(words, from, g->s.ids[t->at + k]);
+            from = g->s.ids[t->at + k] + 1;
         }
+        set_bits(words, from, g->vocab->n_tokens);
     }
 }
 
