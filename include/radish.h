@@ -52,6 +52,7 @@ typedef struct {
     float dummy_std;     /* default: uniform in +-1e-3 */
     bool skip_tokenizer; /* ids in, ids out; no text functions */
     int context_length;  /* default: the model's own */
+    bool choose_first;   /* algorithms for a new kind of GPU are chosen at opening, not while nobody asks */
     int context_least;   /* so many tokens fit, even if the model was made for fewer; for benchmarks (default: 0) */
     int max_running;     /* requests in a batch; default by device */
     int max_queued;
@@ -242,7 +243,7 @@ typedef struct {
     double looked_s; /* the device at work on them */
     double linear_s, attend_s, other_s, sample_s;
     uint64_t n_linear, n_attend, n_other, n_sample; /* stretches timed; 0: nothing lies between them */
-    double flop, kv_bytes; /* of products; read by attention at least */
+    double flop, kv_bytes;                          /* of products; read by attention at least */
 } RadishProfileKind;
 
 typedef struct {

@@ -68,7 +68,6 @@ check() {
 device() { ./radish bench device --device cuda --json device.json; }
 bench() { ./gpu_check bench; }
 serve() { # waits until it serves; what it says goes to serve.log
-    local began
     began=$(date +%s%N)
     ./radish serve --port 31234 "$@" >serve.log 2>&1 &
     server=$!
@@ -78,11 +77,21 @@ serve() { # waits until it serves; what it says goes to serve.log
     done
     ready=$((($(date +%s%N) - began) / 1000000))
 }
+chosen() { # waits until a server that nobody asks has chosen its algorithms
+    grep -q "no algorithms" serve.log || return
+    until grep -q "are chosen now" serve.log; do
+        kill -0 $server 2>/dev/null || return
+        sleep 0.1
+    done
+    note "algorithms chosen $((($(date +%s%N) - began) / 1000000 - ready)) ms after ready"
+}
 stop() { kill $server; wait $server; }
 start() {
     for n in first second; do
-        serve $model && note "start to ready, $n: $ready ms" && stop
-        [ $n = first ] && grep -o "choosing.*" serve.log
+        serve $model || return
+        note "start to ready, $n: $ready ms"
+        [ $n = first ] && chosen
+        stop
     done
 }
 latency() {

@@ -147,12 +147,13 @@ enum { WARM_MAX = 64 };
 typedef struct {
     int rows, seqs; /* of a pass at most */
     int context;    /* tokens of a sequence at most */
+    bool later;     /* algorithms are tried out by `idle`, not now */
 } WarmLimits;
 
 typedef struct {
     int n, rows[WARM_MAX];     /* passes of single new tokens */
     int n_prefill, prefill[8]; /* rows of passes of longer pieces */
-    bool choosing;             /* it takes long, this first time: algorithms are tried out and remembered */
+    bool choosing;             /* nothing is known yet, this first time: algorithms are tried out and remembered */
 } WarmPlan;
 
 /* ---- benchmarks: what a device can do, and where its time went ---- */
@@ -175,11 +176,11 @@ typedef struct {
     double busy_s, idle_s; /* the device at work on them; waiting for them, although there was work */
     double host_s;         /* the host in the backend's calls, without waiting */
     uint64_t looked;       /* passes that were timed op by op; all below is of these alone */
-    double looked_s;             /* the device at work on them */
+    double looked_s;       /* the device at work on them */
     double part_s[PART_COUNT];
     uint64_t part_n[PART_COUNT]; /* stretches of ops of one kind that were timed */
-    double flop;     /* of products */
-    double kv_bytes; /* keys and values that attention reads at least, once for each sequence */
+    double flop;                 /* of products */
+    double kv_bytes;             /* keys and values that attention reads at least, once for each sequence */
 } ProfileKind;
 
 typedef struct {
@@ -247,6 +248,9 @@ typedef struct BackendOps {
     size_t (*warm_bytes)(const Device *d, WarmLimits most);
     Status (*warm_begin)(Device *d, WarmLimits most, WarmPlan *plan, Err *err);
     Status (*warm_end)(Device *d, Err *err);
+    /* NULL, or: while no pass is under way, work that makes later ones faster. Returns soon after wanted says that somebody waits, else
+     * within a second; whether there is more to do. */
+    bool (*idle)(Device *d, bool (*wanted)(void *ctx), void *ctx);
 
     /* Sustained speeds, at least `seconds` under load each, before any weight is made; brief: the typical ones alone. Returns how
      * many of `max`. NULL: not offered. */

@@ -78,6 +78,7 @@ int cli_bench(int argc, char **argv)
     o.n_args = 0;
     if (o.log_level && strcmp(o.log_level, "debug") == 0) log_set_level(LOG_DEBUG);
     BenchLimit limit = { 0 };
+    o.radish.choose_first = true;
     o.radish.context_least = context_least(&o, kind);
     if (!answer) bench_limit_measure(&o, &limit);
     Radish *r = ask_open(&o);

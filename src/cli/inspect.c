@@ -239,7 +239,7 @@ static Status make_plan(Checkpoint *c, const Options *o, Plan *out)
     ops->info(device, &out->device);
     out->backend = ops->name;
     Status s = model_plan(c, &m, &out->info, &out->why);
-    WarmLimits most = { m.max_batch_tokens, m.max_seqs, out->info.context_length };
+    WarmLimits most = { m.max_batch_tokens, m.max_seqs, out->info.context_length, false };
     out->rows = m.max_batch_tokens;
     out->seqs = m.max_seqs;
     if (s == OK && ops->warm_bytes) out->workspace = ops->warm_bytes(device, most);

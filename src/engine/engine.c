@@ -286,11 +286,23 @@ bool engine_step(Engine *e)
     return next || due;
 }
 
+static bool is_wanted(void *ctx)
+{
+    Engine *e = ctx;
+    return queue_count(e->inbox) > 0 || atomic_load(&e->control) || atomic_load(&e->closing);
+}
+
+/* Nothing runs or waits: the device may prepare itself. False: it has nothing to do either. */
+static bool use_idle(Engine *e)
+{
+    return e->fault.status == OK && model_idle(e->model, is_wanted, e);
+}
+
 static void *loop(void *arg)
 {
     Engine *e = arg;
     while (!atomic_load(&e->closing))
-        if (!engine_step(e) && !inbox_wait(e)) break;
+        if (!engine_step(e) && !use_idle(e) && !inbox_wait(e)) break;
     return NULL;
 }
 

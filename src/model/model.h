@@ -55,8 +55,11 @@ Status model_sample_wait(Model *m, SampleOut *out, int n, Err *err);
 void model_logits(Model *m, float *out);
 int64_t model_now_ns(Model *m);
 /* Lets the device see every size of pass once, before the engine starts; it does nothing where that changes nothing. on_choosing
- * (NULL is fine) is called first if algorithms must be chosen, which takes a while. E_DEVICE, E_LIMIT: the device's. */
-Status model_warm(Model *m, void (*on_choosing)(void), Err *err);
+ * (NULL is fine) is called first if algorithms must be chosen, which takes a while, or is left to model_idle. E_DEVICE, E_LIMIT: the
+ * device's. */
+Status model_warm(Model *m, bool later, void (*on_choosing)(void), Err *err);
+/* While no pass is under way: work that makes later ones faster, until wanted(ctx). Whether there is more. */
+bool model_idle(Model *m, bool (*wanted)(void *ctx), void *ctx);
 /* Where time went so far, if ModelOptions.profile (or the device's own) is on; zeros otherwise. Any thread. */
 void model_profile(Model *m, DeviceProfile *out);
 

@@ -298,10 +298,15 @@ void model_profile(Model *m, DeviceProfile *out)
         m->ops->profile(m->device, out);
 }
 
-Status model_warm(Model *m, void (*on_choosing)(void), Err *err)
+bool model_idle(Model *m, bool (*wanted)(void *ctx), void *ctx)
+{
+    return m->ops->idle && m->ops->idle(m->device, wanted, ctx);
+}
+
+Status model_warm(Model *m, bool later, void (*on_choosing)(void), Err *err)
 {
     WarmPlan plan;
-    WarmLimits most = { .rows = m->max_rows, .seqs = m->max_logits, .context = m->info.context_length };
+    WarmLimits most = { .rows = m->max_rows, .seqs = m->max_logits, .context = m->info.context_length, .later = later };
     if (!m->ops->warm_begin) return OK;
     TRY(m->ops->warm_begin(m->device, most, &plan, err));
     if (plan.choosing && on_choosing) on_choosing();

@@ -153,7 +153,7 @@ static Status plan_memory(Radish *r, const RadishOptions *o, ModelOptions *m, Mo
     DeviceInfo device;
     r->ops->info(r->device, &device);
     double share = o->mem_fraction > 0 ? (double)o->mem_fraction : cpu ? 0.5 : 0.9;
-    WarmLimits most = { m->max_batch_tokens, m->max_seqs, plan->context_length };
+    WarmLimits most = { m->max_batch_tokens, m->max_seqs, plan->context_length, false };
     size_t warm = r->ops->warm_bytes ? r->ops->warm_bytes(r->device, most) : 0;
     FitInput in = { .free_bytes = device.memory_free,
                     .weight_bytes = cpu ? 0 : plan->weight_bytes, /* a CPU's are mapped, and counted by nobody */
@@ -242,6 +242,12 @@ static void tell_choosing(void)
     log_info("no algorithms are known for this GPU yet: choosing them takes up to 40 s, this once");
 }
 
+static void tell_later(void)
+{
+    log_info("no algorithms are known for this GPU yet: the library's own serve until better ones are chosen, while "
+             "nobody asks");
+}
+
 static Status open_all(Radish *r, const RadishOptions *o, Err *err)
 {
     if (!o->model_path) return fail(err, E_INVALID, "no model: give --model-path a GGUF file or a Hugging Face folder");
@@ -255,7 +261,7 @@ static Status open_all(Radish *r, const RadishOptions *o, Err *err)
     TRY(plan_memory(r, o, &m, &plan, err));
     TRY(model_open(r->checkpoint, &m, &r->model, err));
     at[2] = clock_ns();
-    TRY(model_warm(r->model, tell_choosing, err));
+    TRY(model_warm(r->model, !o->choose_first, o->choose_first ? tell_choosing : tell_later, err));
     at[3] = clock_ns();
     log_debug("opening: device %.2f s, weights and pages %.2f s, warming up %.2f s", (double)(at[1] - at[0]) / 1e9,
               (double)(at[2] - at[1]) / 1e9, (double)(at[3] - at[2]) / 1e9);

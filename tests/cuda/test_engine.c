@@ -47,7 +47,7 @@ static Bench open_gpu(EngineOptions o, const char *config, int n_pages, float st
                        .dummy_std = std,
                        .dummy_seed = 9 };
     if (st == OK) st = model_open(b.checkpoint, &m, &b.model, &err);
-    if (st == OK) st = model_warm(b.model, NULL, &err);
+    if (st == OK) st = model_warm(b.model, false, NULL, &err);
     o.model = b.model;
     o.ahead = true;
     if (st == OK) st = engine_open(&o, &b.engine, &err);

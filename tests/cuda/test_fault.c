@@ -22,6 +22,16 @@ static void begin(Device *d, const DeviceBatch *b)
     cuda->forward_begin(d, &bad);
 }
 
+static atomic_int n_faults;
+
+/* What makes a server stop, and exit with 1 (tests/e2e/test_fault.py has the rest of that way). */
+static void on_fault(void *ctx, const char *why)
+{
+    assert_ptr_equal(ctx, &n_faults);
+    assert_true(why[0] != 0);
+    atomic_fetch_add(&n_faults, 1);
+}
+
 typedef struct {
     int n_end, n_tok;
     EndReason reason;
@@ -58,7 +68,12 @@ static void test_fault_ends_everything(void **state)
                        .kv_dtype = DT_NONE,
                        .dummy_std = 0.4f };
     if (model_open(b.checkpoint, &m, &b.model, &err) != OK) fail_msg("%s", err.text);
-    EngineOptions o = { .model = b.model, .max_running = 16, .max_batch_tokens = 256, .ahead = true };
+    EngineOptions o = { .model = b.model,
+                        .max_running = 16,
+                        .max_batch_tokens = 256,
+                        .ahead = true,
+                        .on_fault = on_fault,
+                        .fault_ctx = &n_faults };
     assert_int_equal(engine_open(&o, &b.engine, &err), OK);
     assert_int_equal(engine_start(b.engine, &err), OK);
     for (int i = 0; i < N_JOBS; i++) {
@@ -77,6 +92,7 @@ static void test_fault_ends_everything(void **state)
     Job late = { .prompt = prompt, .n_prompt = 40, .sampling = sampling_default(), .on_event = hear, .ctx = &told[0] };
     assert_int_equal(engine_submit(b.engine, &late, NULL, &err), E_DEVICE);
     engine_close(b.engine);
+    assert_int_equal(atomic_load(&n_faults), 1);
     for (int i = 0; i < N_JOBS; i++) {
         assert_int_equal(told[i].n_end, 1);
         assert_int_equal(told[i].reason, END_FAILED);

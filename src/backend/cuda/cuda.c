@@ -270,6 +270,7 @@ const BackendOps backend_cuda = {
     .warm_bytes = cuda_warm_bytes,
     .warm_begin = cuda_warm_begin,
     .warm_end = cuda_warm_end,
+    .idle = cuda_idle,
     .measure = cuda_measure,
     .profile = cuda_profile,
 };

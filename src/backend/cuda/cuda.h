@@ -23,6 +23,7 @@ enum {
     STAGES = 4,    /* host buffers of batches on their way */
     RESULTS = 4,   /* samples not yet fetched */
     GRAPH_ROWS_MAX = 1024,
+    TODO_MAX = 512,
     DRAW_ROWS_MAX = 16384,
     DRAW_WORDS = 2 + 2 * DRAW_TOPS /* of a row's result */
 };
@@ -91,7 +92,8 @@ typedef struct {
 
 typedef struct {
     uint64_t key; /* of the commands; 0: unused */
-    int seen;
+    int seen, rows;
+    bool stale; /* better algorithms are known by now */
     cudaGraphExec_t exec;
 } Graph;
 
@@ -149,8 +151,10 @@ struct Device {
     int32_t *order; /* [n_seq] the batch's sequences, decode first */
     int order_cap;
     Graph graphs[GRAPHS_MAX];
-    bool warming, warmed; /* warming: sizes come up now; warmed: none come later, so nothing is captured any more */
-    int64_t tune_until_ns;
+    bool warming, warmed;    /* warming: sizes come up now; warmed: none come later, so nothing is captured any more */
+    int64_t choose_until_ns; /* while warming; 0: not now, but when the device is idle */
+    Command *todo; /* products to choose for, one of each shape, by rising need: of passes in the order of warming */
+    int n_todo;
     /* attention */
     AttendPlan plans[PLANS_MAX];
     int n_plans;
@@ -195,6 +199,10 @@ void cuda_attend(Device *d, Tensor out, Tensor qkv, KvCache *kv, int layer, cons
 void cuda_glu(Device *d, Tensor out, Tensor gate_up, GluAct act);
 void cuda_gather(Device *d, Tensor out, Tensor in);
 void cuda_softcap(Device *d, Tensor logits, float cap);
+GemmShape cuda_shape_of(const Command *c); /* of a C_LINEAR */
+const void *cuda_bias_of(const Command *c);
+void cuda_run_gemv(Device *d, const Command *c);
+void cuda_run_all(Device *d); /* what is written down */
 void cuda_step_free(Device *d);
 /* Bytes on the device of a batch's arrays, and room for them made now. */
 size_t cuda_step_bytes(WarmLimits most);
@@ -216,6 +224,10 @@ bool cuda_sample_reserve(Device *d, WarmLimits most);
 size_t cuda_warm_bytes(const Device *d, WarmLimits most);
 Status cuda_warm_begin(Device *d, WarmLimits most, WarmPlan *plan, Err *err);
 Status cuda_warm_end(Device *d, Err *err);
+
+/* choose.c */
+void cuda_choose(Device *d); /* of the pass that is written down and uploaded, while warming */
+bool cuda_idle(Device *d, bool (*wanted)(void *ctx), void *ctx);
 
 /* profile.c: all but open do nothing without a profile */
 bool cuda_profile_open(Device *d);

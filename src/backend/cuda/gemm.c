@@ -314,12 +314,15 @@ static void make_plan(Gemm *g, Plan *p)
     p->algo = first.algo;
 }
 
+void gemm_replan(Gemm *g)
+{
+    memset(g->plans, 0, sizeof(Plan) * PLANS_MAX);
+    g->n_plans = 0;
+}
+
 static Plan *plan_of(Gemm *g, const GemmShape *s)
 {
-    if (g->n_plans > PLANS_MAX / 2) { /* forgetting all is simple, and happens once in thousands of shapes */
-        memset(g->plans, 0, sizeof(Plan) * PLANS_MAX);
-        g->n_plans = 0;
-    }
+    if (g->n_plans > PLANS_MAX / 2) gemm_replan(g); /* simple, and happens once in thousands of shapes */
     size_t at = hash_bytes(s, sizeof *s, 0) % PLANS_MAX;
     while (g->plans[at].used && memcmp(&g->plans[at].shape, s, sizeof *s) != 0) at = (at + 1) % PLANS_MAX;
     Plan *p = &g->plans[at];
@@ -397,6 +400,10 @@ static void heat(Race *race, int rounds, double ms, double within, int most)
     for (int round = 0; round < rounds; round++)
         for (int i = 0; i < race->n; i++) {
             Runner *r = &race->r[i];
+            if (race->data->wanted && race->data->wanted(race->data->ctx)) {
+                race->n = 0;
+                return;
+            }
             double us = time_algo(race, &r->algo, r->us, ms);
             r->sum += us;
             r->n += us > 0;
@@ -426,6 +433,7 @@ int gemm_tune(Gemm *g, Stream s, GemmShape shape, const GemmData *data, double *
     heat(&race, 1, heavy ? 0.8 : 0.3, 1.3, SUGGESTIONS);
     if (race.n == 0) return 0;
     heat(&race, 2, heavy ? 4 : 1, 1.06, 5);
+    if (race.n == 0) return 0;
     if (race.n > 1) heat(&race, heavy ? 4 : 3, heavy ? 9 : 2, 1.03, 3);
     if (race.n == 0) return 0;
     if (first_us) *first_us = time_algo(&race, &found[0], 0, heavy ? 30 : 5);

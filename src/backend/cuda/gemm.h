@@ -30,6 +30,8 @@ typedef struct {
     const void *in, *const *w;
     int n_w;
     const void *bias;
+    bool (*wanted)(void *ctx); /* NULL, or asked every 10 ms or so: true ends the race without a choice */
+    void *ctx;
 } GemmData;
 /* Times the library's suggestions against each other on the stream, 0.05-0.5 s, and keeps the fastest; other numbers of rows of
  * the same weight take it over until they have been timed themselves. Waits. Returns how many there were; 0: the library refuses
@@ -38,6 +40,8 @@ int gemm_tune(Gemm *g, Stream s, GemmShape shape, const GemmData *data, double *
 /* Another way to compute this shape takes so long; whether it is the faster one, as far as both have been timed. */
 void gemm_note_other(Gemm *g, GemmShape shape, double us);
 bool gemm_other_is_faster(Gemm *g, GemmShape shape);
+/* Shapes that nobody has timed are planned anew: by neighbours that have been timed since. */
+void gemm_replan(Gemm *g);
 void gemm_save(Gemm *g); /* writes the cache file if there is something new; failing to is no error */
 
 #endif

@@ -4,7 +4,7 @@
  * A pass of single tokens (decode) whose commands are byte for byte those of an earlier one is captured the second time and
  * replayed from then on. A capture is made only of passes that have run before, so modules are loaded and shapes planned.
  * Neighbouring head_norm, rope and kv_store commands on one tensor run as one kernel.
- * While warming up, products that nobody has timed yet are timed for the best algorithm; what is chosen goes to disk.
+ * While warming up, products that nobody has timed yet are timed for the best algorithm, or noted for later (choose.c).
  * Invariants: (1) nothing here allocates once the largest batch has been seen; (2) a graph's pointers are into buffers that
  * live as long as the graph: growing the step buffer drops all graphs; (3) a stage buffer is not written while its copy is
  * in flight. Thread: the engine's. */
@@ -12,7 +12,7 @@
 
 #include "backend/cuda/cuda.h"
 
-enum { CAPTURE_AFTER = 2, FEW_ROWS = 8, TUNE_WEIGHTS = 32, FIRST_INTS = 1 << 18 };
+enum { CAPTURE_AFTER = 2, FEW_ROWS = 8, FIRST_INTS = 1 << 18 };
 
 /* ---- writing down ---- */
 
@@ -339,7 +339,7 @@ static const float *floats(const Weight *w)
     return w ? w->f32 : NULL;
 }
 
-static GemmShape shape_of(const Command *c)
+GemmShape cuda_shape_of(const Command *c)
 {
     return (GemmShape){ .rows = c->rows,
                         .n = c->w->rows,
@@ -351,13 +351,13 @@ static GemmShape shape_of(const Command *c)
                         .bias = c->bias != NULL };
 }
 
-static const void *bias_of(const Command *c)
+const void *cuda_bias_of(const Command *c)
 {
     if (!c->bias) return NULL;
     return c->out.dtype == DT_F32 ? (const void *)c->bias->f32 : c->bias->data;
 }
 
-static void run_gemv(Device *d, const Command *c)
+void cuda_run_gemv(Device *d, const Command *c)
 {
     size_t out_size = c->out.dtype == DT_F32 ? 4 : 2;
     for (int r = 0; r < c->rows; r += GEMV_MAX_ROWS) {
@@ -379,9 +379,10 @@ static void run_gemv(Device *d, const Command *c)
 static void run_linear(Device *d, const Command *c)
 {
     bool own = c->rows <= FEW_ROWS || c->w->cols % 8; /* few: until it has been timed */
-    if (!(c->w->cols % 8) && c->rows <= GEMV_MAX_ROWS && gemm_is_tuned(d->gemm, shape_of(c)))
-        own = gemm_other_is_faster(d->gemm, shape_of(c));
-    if (own || !gemm_run(d->gemm, d->stream, shape_of(c), c->out.p, c->in.p, c->w->data, bias_of(c))) run_gemv(d, c);
+    if (!(c->w->cols % 8) && c->rows <= GEMV_MAX_ROWS && gemm_is_tuned(d->gemm, cuda_shape_of(c)))
+        own = gemm_other_is_faster(d->gemm, cuda_shape_of(c));
+    if (own || !gemm_run(d->gemm, d->stream, cuda_shape_of(c), c->out.p, c->in.p, c->w->data, cuda_bias_of(c)))
+        cuda_run_gemv(d, c);
 }
 
 static void run_norm(Device *d, const Command *c)
@@ -555,7 +556,7 @@ static void run_one(Device *d, const Command *c)
     }
 }
 
-static void run_all(Device *d)
+void cuda_run_all(Device *d)
 {
     for (int i = 0; i < d->n_plans; i++) d->plans[i].ready = false;
     for (int i = 0; i < d->n_commands;) {
@@ -570,67 +571,6 @@ static void run_all(Device *d)
 }
 
 /* ---- graphs ---- */
-
-static bool same_shape(const Weight *a, const Weight *b)
-{
-    return a->rows == b->rows && a->cols == b->cols;
-}
-
-/* Microseconds of our own product, over the same weights in turn. */
-static double time_gemv(Device *d, const Command *c, const void *const *w, int n_w)
-{
-    cudaEvent_t from, to;
-    float ms = 0;
-    CHECK(n_w > 0);
-    int n = 3 * MAX(8, n_w);
-    Weight some = *c->w;
-    Command copy = *c;
-    copy.w = &some;
-    cudaEventCreate(&from);
-    cudaEventCreate(&to);
-    for (int round = 0; round < 2; round++) {
-        cudaEventRecord(from, d->stream);
-        for (int i = 0; i < n; i++) {
-            some.data = (void *)(uintptr_t)w[i % n_w];
-            run_gemv(d, &copy);
-        }
-        cudaEventRecord(to, d->stream);
-        cuda_ok(d, cudaEventSynchronize(to));
-        cudaEventElapsedTime(&ms, from, to);
-    }
-    cudaEventDestroy(from);
-    cudaEventDestroy(to);
-    return (double)ms * 1e3 / n;
-}
-
-/* A product worth timing that nobody has timed yet. */
-static bool is_untuned(Device *d, const Command *c)
-{
-    if (c->kind != C_LINEAR || c->i[0] || (size_t)c->w->rows * (size_t)c->w->cols < (size_t)1 << 22) return false;
-    if (cuda_flow_takes(d, c)) return false;
-    return !gemm_is_tuned(d->gemm, shape_of(c));
-}
-
-/* Times such products of the step; their outputs are scratch until the step runs again. It has run once: on nothing but zeros
- * products are faster than on anything else. */
-static void tune(Device *d)
-{
-    bool any = false;
-    for (int i = 0; i < d->n_commands && clock_ns() < d->tune_until_ns; i++) {
-        const Command *c = &d->commands[i];
-        const void *w[TUNE_WEIGHTS];
-        int n = 0;
-        if (!is_untuned(d, c)) continue;
-        if (!any) run_all(d);
-        any = true;
-        for (int j = 0; j < d->n_commands && n < TUNE_WEIGHTS; j++)
-            if (d->commands[j].kind == C_LINEAR && same_shape(d->commands[j].w, c->w)) w[n++] = d->commands[j].w->data;
-        GemmData data = { .out = c->out.p, .in = c->in.p, .w = w, .n_w = n, .bias = bias_of(c) };
-        gemm_tune(d->gemm, d->stream, shape_of(c), &data, NULL, NULL);
-        if (c->rows <= GEMV_MAX_ROWS) gemm_note_other(d->gemm, shape_of(c), time_gemv(d, c, w, n));
-    }
-    gemm_save(d->gemm);
-}
 
 /* Of every word of every command, in order: a few microseconds a step. */
 static uint64_t step_key(const Device *d)
@@ -661,11 +601,21 @@ static bool capture(Device *d, Graph *g)
 {
     cudaGraph_t graph = NULL;
     if (!cuda_ok(d, cudaStreamBeginCapture(d->stream, cudaStreamCaptureModeThreadLocal))) return false;
-    run_all(d);
+    cuda_run_all(d);
     if (!cuda_ok(d, cudaStreamEndCapture(d->stream, &graph))) return false;
     bool ok = cuda_ok(d, cudaGraphInstantiate(&g->exec, graph, 0));
     cudaGraphDestroy(graph);
+    g->rows = d->rows;
     return ok;
+}
+
+/* With algorithms that were chosen since, into the memory of the old one: once a size, it takes some milliseconds. */
+static void renew(Device *d, Graph *g)
+{
+    cuda_ok(d, cudaStreamSynchronize(d->stream));
+    drop_graph(g);
+    g->stale = false;
+    capture(d, g);
 }
 
 void cuda_forward_begin(Device *d, const DeviceBatch *b)
@@ -684,7 +634,7 @@ void cuda_forward_begin(Device *d, const DeviceBatch *b)
 void cuda_flush(Device *d)
 {
     if (!d->in_step || d->n_commands == 0) return;
-    if (d->error == cudaSuccess && upload(d)) run_all(d);
+    if (d->error == cudaSuccess && upload(d)) cuda_run_all(d);
     d->n_commands = 0;
 }
 
@@ -695,13 +645,14 @@ void cuda_forward_end(Device *d)
     bool looked = cuda_profile_begin(d, is_decode(d));
     if (d->error == cudaSuccess && d->n_commands && upload(d)) {
         if (is_decode(d)) g = graph_of(d, step_key(d));
-        if (d->warming) tune(d);
+        if (d->warming) cuda_choose(d);
+        if (g && g->stale) renew(d, g);
         bool later = g && ++g->seen >= CAPTURE_AFTER && (d->warming || !d->warmed);
         if (later && !g->exec && !looked) capture(d, g);
         if (g && g->exec && !looked)
             cuda_ok(d, cudaGraphLaunch(g->exec, d->stream));
         else
-            run_all(d);
+            cuda_run_all(d);
     }
     cuda_profile_end(d, d->n_logit == 0);
     d->n_commands = 0;

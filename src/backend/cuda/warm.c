@@ -1,7 +1,7 @@
 /* warm.c - the end of boot: every size of pass is seen once before anybody waits for one.
  *
- * Buffers get the size that the largest batch needs; a pass of each size runs, whereby its products' algorithms are chosen (the
- * first time on this kind of GPU), and runs again, whereby it becomes a graph. Afterwards nothing takes memory any more. Graphs
+ * Buffers get the size that the largest batch needs; a pass of each size runs, whereby its products' algorithms are chosen or
+ * noted (the first time on this kind of GPU: choose.c), and runs again, whereby it becomes a graph. Afterwards nothing takes memory any more. Graphs
  * live in the driver's memory: GRAPH_BYTES each is what one of 32 layers was seen to take, with something to spare.
  * Thread: the engine's. */
 #include "backend/cuda/cuda.h"
@@ -39,7 +39,7 @@ Status cuda_warm_begin(Device *d, WarmLimits most, WarmPlan *plan, Err *err)
     list_sizes(most, plan);
     plan->choosing = gemm_is_new(d->gemm);
     d->warming = true;
-    d->tune_until_ns = clock_ns() + CHOOSING_NS;
+    d->choose_until_ns = most.later ? 0 : clock_ns() + CHOOSING_NS;
     if (cuda_step_reserve(d, most) && cuda_sample_reserve(d, most)) return OK;
     return fail(err, E_LIMIT, "%s: no memory for the arrays of a batch: %s", d->name, cudaGetErrorString(d->error));
 }
