@@ -80,14 +80,34 @@ Sym tag_any_text(Tags *t, json_t *j, Str at, const TagEnds *ends)
     return build_failed(t->b) ? SYM_NOTHING : rule_lexeme(t->b, e);
 }
 
+/* The marks that are not inside this one, and itself. */
+static TagTexts not_inside(Tags *t, TagTexts marks, Str one)
+{
+    TagTexts out = { ARENA_NEW(t->mem, Str, marks.n + 1), 0 };
+    for (size_t i = 0; i < marks.n && build_spend(t->b, 1 + one.n / 64); i++)
+        if (str_eq(marks.p[i], one) || str_find(one, marks.p[i], 0) == SIZE_MAX) out.p[out.n++] = marks.p[i];
+    return out;
+}
+
 Sym tag_any_text_until(Tags *t, json_t *j, Str at, TagTexts ends)
 {
+    Build *b = t->b;
     if (!tag_known(t, j, at, any_text_keys, COUNT(any_text_keys))) return SYM_NOTHING;
-    TagTexts excludes = tag_texts(t, j, at, "excludes", true);
-    if (build_failed(t->b)) return SYM_NOTHING;
-    Expr body = limited(t, j, at, without(t->b, excludes)), end = expr_one_of(t->b, ends.p, ends.n);
-    Expr e = expr_without(t->b, expr_cat(t->b, body, end), early(t->b, ends));
-    return build_failed(t->b) ? SYM_NOTHING : rule_lexeme(t->b, e);
+    TagTexts excludes = tag_texts(t, j, at, "excludes", true), apart = { 0 };
+    if (build_failed(b)) return SYM_NOTHING;
+    for (size_t i = 0; i < ends.n && (i == 0 || apart.n == ends.n); i++) apart = not_inside(t, ends, ends.p[i]);
+    if (apart.n == ends.n) {
+        Expr whole = expr_cat(b, limited(t, j, at, without(b, excludes)), expr_one_of(b, ends.p, ends.n));
+        Expr e = expr_without(b, whole, early(b, ends));
+        return build_failed(b) ? SYM_NOTHING : rule_lexeme(b, e);
+    }
+    /* An end inside another one does not keep the longer from being reached. */
+    Expr body = limited(t, j, at, without(b, tag_texts_and(t, excludes, ends))), e = EXPR_NOTHING;
+    for (size_t i = 0; i < ends.n && build_spend(b, 1); i++) {
+        Expr one = expr_cat(b, body, expr_literal(b, ends.p[i]));
+        e = expr_or(b, e, expr_without(b, one, early(b, not_inside(t, ends, ends.p[i]))));
+    }
+    return build_failed(b) ? SYM_NOTHING : rule_lexeme(b, e);
 }
 
 /* Text that ends with its first trigger, this one; or text and then the token. */
