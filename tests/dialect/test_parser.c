@@ -177,7 +177,8 @@ static void damage(Str text, Rng *rng, Buf *out)
         uint32_t luck = rng_below(rng, 60);
         if (luck == 0) continue;
         if (luck == 1) buf_char(out, odd[rng_below(rng, sizeof odd - 1)]);
-        if (luck == 2) i -= MIN(i, rng_below(rng, 12));
+        uint32_t again = luck == 2 ? rng_below(rng, 12) : 0;
+        i -= MIN(i, again);
         buf_char(out, text.p[i]);
         if (out->n > 4 * text.n + 100) break;
     }

@@ -41,7 +41,8 @@ static Heard listen(const DialectOptions *o, Str text, uint32_t most, uint64_t s
     Rng rng = { seed };
     DialectParser *p = dialect_parser_new(o, hear, &h);
     for (size_t i = 0; i < text.n;) {
-        size_t k = MIN(text.n - i, most ? 1 + rng_below(&rng, most) : text.n);
+        size_t k = most ? 1 + rng_below(&rng, most) : text.n;
+        k = MIN(k, text.n - i);
         dialect_parser_feed(p, str_cut(text, i, i + k));
         i += k;
     }
