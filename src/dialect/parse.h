@@ -141,12 +141,12 @@ bool steps_last(const DialectParser *p); /* no step follows the one under way */
 
 /* ---- read_json.c ---- */
 
-Read read_call(DialectParser *p, char c); /* STEP_CALL */
-Read read_json(DialectParser *p, char c); /* STEP_ARGS */
+Read read_call(DialectParser *p, char c);      /* STEP_CALL */
+Read read_json_args(DialectParser *p, char c); /* STEP_ARGS */
 
 /* ---- read_xml.c ---- */
 
-Read read_xml(DialectParser *p, char c);
+Read read_xml_args(DialectParser *p, char c);
 void read_xml_finish(DialectParser *p);
 /* A value spelt without quotes as JSON. */
 void read_xml_value(Str text, ValueKind kind, Buf *out);
@@ -164,7 +164,7 @@ void literal_char(Buf *out, char c);
 
 /* ---- read_python.c: arguments in both ---- */
 
-Read read_python(DialectParser *p, char c);
+Read read_python_args(DialectParser *p, char c);
 Read read_gemma(DialectParser *p, char c);
 
 /* ---- channels.c ---- */

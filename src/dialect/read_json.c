@@ -50,7 +50,7 @@ static Read pass(DialectParser *p, char c)
     return r;
 }
 
-Read read_json(DialectParser *p, char c)
+Read read_json_args(DialectParser *p, char c)
 {
     if (p->sub == 0) {
         if (parse_space(c)) return READ_MORE;

@@ -56,7 +56,7 @@ static Read read_value(DialectParser *p, char c)
     return READ_MORE;
 }
 
-Read read_python(DialectParser *p, char c)
+Read read_python_args(DialectParser *p, char c)
 {
     switch (p->place) {
     case AT_GAP:

@@ -179,7 +179,7 @@ static Read read_gap(DialectParser *p, char c)
     return READ_BACK;
 }
 
-Read read_xml(DialectParser *p, char c)
+Read read_xml_args(DialectParser *p, char c)
 {
     const Xml *x = xml_of(p);
     Read r = READ_MORE;

@@ -138,9 +138,9 @@ static Read read_path(DialectParser *p, char c)
 static Read read_args(DialectParser *p, char c)
 {
     switch (form_at(p)->args) {
-    case ARGS_JSON: return read_json(p, c);
-    case ARGS_XML: return read_xml(p, c);
-    case ARGS_PYTHON: return read_python(p, c);
+    case ARGS_JSON: return read_json_args(p, c);
+    case ARGS_XML: return read_xml_args(p, c);
+    case ARGS_PYTHON: return read_python_args(p, c);
     case ARGS_GEMMA: return read_gemma(p, c);
     }
     return READ_BAD;
