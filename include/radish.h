@@ -163,6 +163,8 @@ typedef struct {
     const int32_t *stop_ids; /* besides the model's own */
     int n_stop_ids;
     bool ignore_eos, keep_stop, keep_special;
+    const int32_t *kept_ids; /* special tokens whose text is told also without keep_special */
+    int n_kept_ids;
     int top_logprobs;                /* -1: no logprobs; 0: chosen token only; up to 20 alternatives */
     int prompt_logprobs_from;        /* -1: none */
     RadishConstraintKind constraint; /* needs a tokenizer */
@@ -195,6 +197,11 @@ RADISH_API void radish_string_free(char *s);
 /* Raw bytes that a token stands for; n bytes, borrowed for as long as r lives. NULL: no such token. */
 RADISH_API const char *radish_piece(Radish *r, int32_t id, size_t *n);
 
+/* The token that is exactly this text; -1: there is none. */
+RADISH_API int32_t radish_token_id(Radish *r, const char *text, size_t n);
+
+/* The template's text, borrowed for as long as r lives; empty if there is none. */
+RADISH_API const char *radish_chat_template(Radish *r, size_t *n);
 /* Everything JSON: messages an array, tools an array or NULL, kwargs an object or NULL. *prompt: radish_string_free. */
 typedef struct {
     const char *messages_json, *tools_json, *documents_json, *kwargs_json;

@@ -53,6 +53,8 @@ typedef struct {
     int n_stop;
     bool keep_stop; /* no_stop_trim: the matched string stays in the text */
     bool skip_special;
+    const int32_t *kept; /* special tokens whose text stays all the same; copied */
+    int n_kept;
 } OutputOptions;
 
 Output *output_new(const Tokenizer *t, const OutputOptions *o);

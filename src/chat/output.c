@@ -8,7 +8,8 @@ struct Output {
     TokStream stream;
     Str *stop;
     int n_stop, matched;
-    bool keep_stop;
+    bool keep_stop, skip_special;
+    Ids kept;
     Buf held; /* text not yet released */
 };
 
@@ -27,6 +28,8 @@ Output *output_new(const Tokenizer *t, const OutputOptions *o)
     out->n_stop = o->n_stop;
     out->matched = -1;
     out->keep_stop = o->keep_stop;
+    out->skip_special = o->skip_special;
+    if (o->skip_special && o->n_kept > 0) ids_add(&out->kept, o->kept, (size_t)o->n_kept);
     tok_stream_init(&out->stream, t, o->skip_special);
     return out;
 }
@@ -35,6 +38,7 @@ void output_free(Output *o)
 {
     if (!o) return;
     buf_free(&o->held);
+    ids_free(&o->kept);
     mem_free(o);
 }
 
@@ -73,9 +77,17 @@ static void release(Output *o, size_t n, Buf *delta)
     o->held.n -= n;
 }
 
+static bool skips(const Output *o, int32_t id)
+{
+    for (size_t i = 0; i < o->kept.n; i++)
+        if (o->kept.p[i] == id) return false;
+    return o->skip_special;
+}
+
 bool output_push(Output *o, int32_t id, Buf *delta)
 {
     size_t at = 0;
+    o->stream.skip_special = skips(o, id);
     if (o->n_stop == 0) {
         tok_stream_push(&o->stream, id, delta);
         return false;

@@ -42,6 +42,7 @@ static Status open_template(Radish *r, const RadishOptions *o, Err *err)
     }
     if (text.n == 0) return OK;
     Status status = template_open(text, &r->chat, err);
+    if (status == OK) r->chat_text = arena_str(r->boot, text);
     if (status == OK) return OK;
     if (o->chat_template) return fail_prefix(err, "--chat-template");
     log_warn("chat template not usable, chat requests will be refused: %s", err->text); /* completions still work */

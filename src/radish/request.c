@@ -121,7 +121,13 @@ static Request *request_new(Radish *r, const RadishRequest *q)
         stops[p->n_stop] = str_of(p->stop[p->n_stop]);
         p->n_stop++;
     }
-    p->output = output_new(r->tok, &(OutputOptions){ stops, p->n_stop, q->keep_stop, !q->keep_special });
+    OutputOptions o = { .stop = stops,
+                        .n_stop = p->n_stop,
+                        .keep_stop = q->keep_stop,
+                        .skip_special = !q->keep_special,
+                        .kept = q->kept_ids,
+                        .n_kept = q->n_kept_ids };
+    p->output = output_new(r->tok, &o);
     return p;
 }
 

@@ -19,6 +19,7 @@ struct Radish {
     Checkpoint *checkpoint;
     Tokenizer *tok;
     Template *chat;
+    Str chat_text; /* what it was made of */
     TemplateVar *specials;
     int n_specials;
     const BackendOps *ops;

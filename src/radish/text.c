@@ -56,6 +56,17 @@ const char *radish_piece(Radish *r, int32_t id, size_t *n)
     return s.p;
 }
 
+int32_t radish_token_id(Radish *r, const char *text, size_t n)
+{
+    return r->tok ? tok_find(r->tok, (Str){ text, n }) : -1;
+}
+
+const char *radish_chat_template(Radish *r, size_t *n)
+{
+    *n = r->chat_text.n;
+    return r->chat_text.n ? r->chat_text.p : "";
+}
+
 /* Templates print the date where the server stands. */
 static int64_t local_now(void)
 {

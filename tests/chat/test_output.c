@@ -90,12 +90,31 @@ static void test_held_back(void **state)
     ids_free(&ids);
 }
 
+/* Special tokens are left out, but for those that somebody is told by. */
+static void test_kept(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = { 'a', 256, 257, 'b', 256 }, mark = 256;
+    static const char *const want[] = { "a<mark>b<mark>", "ab", "a<mark><other>b<mark>" };
+    for (int way = 0; way < 3; way++) {
+        Buf got = { 0 };
+        OutputOptions o = { .skip_special = way < 2, .kept = &mark, .n_kept = way != 1 };
+        Output *out = output_new(tok, &o);
+        for (size_t i = 0; i < COUNT(ids); i++) output_push(out, ids[i], &got);
+        output_end(out, &got);
+        assert_true(str_is(buf_view(&got), want[way]));
+        output_free(out);
+        buf_free(&got);
+    }
+}
+
 /* A byte-level BPE without merges, so that every byte is a token, written as a tokenizer.json. */
 static void write_tokenizer(const char *path)
 {
     FILE *f = fopen(path, "w");
     assert_non_null(f);
-    fputs("{\"added_tokens\":[],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":"
+    fputs("{\"added_tokens\":[{\"id\":256,\"content\":\"<mark>\",\"special\":true},{\"id\":257,\"content\":\"<other>\","
+          "\"special\":true}],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":"
           "false,\"use_regex\":true},"
           "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"merges\":[],\"vocab\":{",
           f);
@@ -121,7 +140,8 @@ int main(void)
         printf("[  FAILED  ] 1 test(s): %s\n", err.text);
         return 1;
     }
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_random), cmocka_unit_test(test_held_back) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_random), cmocka_unit_test(test_held_back),
+                                        cmocka_unit_test(test_kept) };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     tok_close(tok);
     return failed;
