@@ -19,6 +19,8 @@ typedef struct {
     int text_threads;              /* that parse, render and tokenize; default by cores */
     bool cache_report;             /* usage.prompt_tokens_details.cached_tokens */
     bool incremental_streaming;    /* /generate streams deltas instead of the whole text each time */
+    const char *tool_call_parser;  /* how the model writes tool calls: a name, "none", or by its template (default) */
+    const char *reasoning_parser;  /* and its reasoning */
     const char *server_args_json;  /* options to show in /server_info: "\"key\":value,..." or NULL */
 } ApiOptions;
 

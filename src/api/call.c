@@ -15,6 +15,7 @@
 
 #include <math.h>
 
+#include "api/chat_tools.h"
 #include "api/reply.h"
 #include "base/jsonw.h"
 
@@ -49,6 +50,7 @@ static void free_choice(Choice *h)
     for (size_t i = 0; i < COUNT(bufs); i++) buf_free(bufs[i]);
     for (size_t i = 0; i < FRAGMENTS; i++) buf_free(&h->part[i]);
     ids_free(&h->ids);
+    chat_answer_free(h);
 }
 
 static void unref_call(void *call)
@@ -61,6 +63,7 @@ static void unref_call(void *call)
         if (c->prompts[i].tokenized) radish_ids_free((int32_t *)(uintptr_t)c->prompts[i].ids);
     }
     buf_free(&c->body);
+    chat_tools_free(c);
     arena_free(c->arena);
     mem_free(c);
 }
@@ -481,7 +484,7 @@ void call_wait_idle(Server *s)
 const char *call_finish_reason(const Choice *h)
 {
     switch (h->reason) {
-    case RADISH_END_STOP: return "stop";
+    case RADISH_END_STOP: return chat_answer_calls(h) ? "tool_calls" : "stop";
     case RADISH_END_LENGTH: return "length";
     case RADISH_END_NONE:
     case RADISH_END_CANCELLED:

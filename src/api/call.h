@@ -8,6 +8,7 @@
 #include "api/api.h"
 #include "api/params.h"
 #include "base/workers.h"
+#include "dialect/dialect.h"
 #include "net/http.h"
 
 typedef struct Call Call;
@@ -31,6 +32,9 @@ struct Server {
     Tasks *text; /* parse, render, tokenize */
     Tasks *slow; /* what waits: flushing the cache */
     int64_t started_s, started_ns;
+    const Dialect *dialect; /* how the model writes tool calls and reasoning; NULL: not known. chat_tools.h */
+    const DialectReasoning *reasoning;
+    Ids marks; /* special tokens that both are told by */
     uint64_t id_seed;
     atomic_uint_fast64_t n_ids;
     atomic_uint_fast64_t n_requests, n_aborted, n_refused; /* for /metrics */
@@ -70,6 +74,16 @@ typedef struct {
 
 enum { FRAGMENTS = 4 };
 
+/* What a chat request says of tools and reasoning; zero for all others. See chat_tools.h. */
+typedef struct {
+    const Dialect *dialect; /* NULL: calls are not told apart */
+    const DialectReasoning *reasoning;
+    DialectTools *tools;
+    DialectChoice choice;
+    int named, first_call; /* first_call: how many the conversation has had */
+    bool parallel, inside, whole_reasoning;
+} ChatTools;
+
 /* One answer. Fields are written on the thread that brings its events. */
 struct Choice {
     Call *call;
@@ -92,6 +106,7 @@ struct Choice {
     Buf matched_stop, message;
     int64_t end_ns;
     Buf scratch;
+    struct ChatAnswer *answer; /* chat: taken apart */
 };
 
 struct Call {
@@ -117,6 +132,7 @@ struct Call {
     atomic_bool claimed, failed;
     Err error; /* of a failed call; by whoever claimed it, before `failed` */
     const char *param, *code;
+    ChatTools chat;
     const char *constraint; /* the field that constrains the answers, NULL: none does */
 };
 
@@ -136,7 +152,7 @@ Status call_names(Call *c, Params *p);
 int call_abort(Server *s, Str rid, bool all);
 void call_wait_idle(Server *s);
 
-const char *call_finish_reason(const Choice *h); /* "stop", "length", "abort" */
+const char *call_finish_reason(const Choice *h); /* "stop", "tool_calls", "length", "abort" */
 /* "matched_stop": the id or the string, or null. */
 void call_matched_json(Buf *out, const Choice *h);
 /* Sends data of one event unless the client has gone. */

@@ -1,6 +1,7 @@
 /* chat_completions.c - /v1/chat/completions: messages through the model's template, the answer as a message. */
 #include <math.h>
 
+#include "api/chat_tools.h"
 #include "api/openai.h"
 #include "api/reply.h"
 #include "api/routes.h"
@@ -143,19 +144,6 @@ static Status write_messages(Params *p, Buf *out)
     return OK;
 }
 
-/* Tools are not parsed out of answers yet; without a promise to call them the template need not know them. */
-static Status check_tools(Params *p)
-{
-    const json_t *tools = params_get(p, "tools"), *choice = params_get(p, "tool_choice");
-    bool none = json_is_string(choice) && !strcmp(json_string_value(choice), "none");
-    bool is_auto = !choice || (json_is_string(choice) && !strcmp(json_string_value(choice), "auto"));
-    if (tools && !json_is_array(tools)) return params_wrong(p, "tools", "a list", tools);
-    if (choice && !none && !is_auto && json_array_size(tools) == 0)
-        return params_refuse(p, "tool_choice", "needs tools");
-    if (none || json_array_size(tools) == 0) return OK;
-    return params_refuse(p, "tools", "are not supported yet: leave them out, or set \"tool_choice\":\"none\"");
-}
-
 /* chat_template_kwargs, and reasoning_effort, which templates read too. */
 static Status write_kwargs(Params *p, Buf *out)
 {
@@ -168,7 +156,7 @@ static Status write_kwargs(Params *p, Buf *out)
     return OK;
 }
 
-static Status render(Server *s, Params *p, Buf *messages, Buf *kwargs, Str *text)
+static Status render(Server *s, Params *p, Buf *messages, Buf *kwargs, Buf *tools, Str *text)
 {
     RadishChat chat = { 0 };
     RadishError e = { 0 };
@@ -183,6 +171,11 @@ static Status render(Server *s, Params *p, Buf *messages, Buf *kwargs, Str *text
     buf_char(kwargs, 0);
     chat.messages_json = messages->p;
     chat.kwargs_json = kwargs->p;
+    if (chat_tools_shown(p)) {
+        params_dump(tools, chat_tools_shown(p));
+        buf_char(tools, 0);
+        chat.tools_json = tools->p;
+    }
     p->param = "messages";
     if (radish_render_chat(s->radish, &chat, &prompt, &n, &e)) return fail(p->err, (Status)e.status, "%s", e.text);
     p->param = NULL;
@@ -193,10 +186,11 @@ static Status render(Server *s, Params *p, Buf *messages, Buf *kwargs, Str *text
 
 Status chat_prompt(Server *s, Params *p, Str *text)
 {
-    Buf messages = { 0 }, kwargs = { 0 };
-    Status status = render(s, p, &messages, &kwargs, text);
+    Buf messages = { 0 }, kwargs = { 0 }, tools = { 0 };
+    Status status = render(s, p, &messages, &kwargs, &tools, text);
     buf_free(&messages);
     buf_free(&kwargs);
+    buf_free(&tools);
     return status;
 }
 
@@ -239,14 +233,20 @@ static Status read_body(Call *c, Params *p)
     TRY(params_bool(p, "return_meta_info", &meta));
     if (meta) return params_refuse(p, "return_meta_info", "is not supported here: use /generate");
     TRY(call_names(c, p));
-    TRY(check_tools(p));
+    TRY(chat_tools_read(c, p));
     q->parse_specials = true;
     q->add_bos = false; /* the template writes it */
     if (ids) {
         TRY(params_id_list(p, "input_ids", ids, &one->ids, &one->n_ids));
-        return one->n_ids ? OK : params_refuse(p, "input_ids", "cannot be empty");
+        if (one->n_ids == 0) return params_refuse(p, "input_ids", "cannot be empty");
+    } else {
+        TRY(chat_prompt(c->server, p, &one->text));
     }
-    return chat_prompt(c->server, p, &one->text);
+    TRY(chat_tools_constrain(c, p, one->text, q));
+    if (!chat_answer_active(c)) return OK;
+    q->kept_ids = c->server->marks.p;
+    q->n_kept_ids = (int)c->server->marks.n;
+    return OK;
 }
 
 static Status prepare(Call *c, const json_t *body, Err *err)
@@ -299,18 +299,15 @@ static void add_logprobs(Buf *out, const Choice *h)
 
 /* ---- out ---- */
 
-/* One chunk: `delta` is the inside of the delta object; with_logprobs takes what has been gathered. */
-static void send_chunk(Choice *h, const char *key, Str value, bool with_logprobs, bool last)
+/* One chunk; member: of the delta object. with_logprobs takes what has been gathered. */
+static void send_chunk(Choice *h, Str member, bool with_logprobs, bool last)
 {
     Buf *b = &h->scratch;
     buf_clear(b);
     openai_head(b, h->call, "chat.completion.chunk");
     buf_printf(b, "{\"index\":%d,\"delta\":{", h->index);
-    if (!h->opened) buf_str(b, STR("\"role\":\"assistant\""));
-    if (key) {
-        jsonw_key(b, key);
-        jsonw_str(b, value);
-    }
+    if (!h->opened) buf_str(b, member.n ? STR("\"role\":\"assistant\",") : STR("\"role\":\"assistant\""));
+    buf_str(b, member);
     buf_char(b, '}');
     if (with_logprobs) {
         add_logprobs(b, h);
@@ -325,14 +322,40 @@ static void send_chunk(Choice *h, const char *key, Str value, bool with_logprobs
     h->opened = true;
 }
 
+static void open_answer(Choice *h)
+{
+    if (!h->opened) send_chunk(h, STR("\"content\":\"\""), false, false);
+}
+
+static void send_part(Choice *h, Str member)
+{
+    open_answer(h);
+    send_chunk(h, member, true, false);
+}
+
+static void send_text(Choice *h)
+{
+    Str text = call_new_text(h);
+    Buf member = { 0 };
+    if (text.n == 0) return;
+    jsonw_key(&member, "content");
+    jsonw_str(&member, text);
+    send_part(h, buf_view(&member));
+    buf_free(&member);
+}
+
 static void on_delta(Choice *h)
 {
-    bool last = h->reason != RADISH_END_NONE;
-    Str text = call_new_text(h);
-    bool news = text.n > 0 || h->part[PART_CONTENT].n > 0;
-    if (!h->opened && (news || last)) send_chunk(h, "content", STR(""), false, false);
-    if (news) send_chunk(h, "content", text, true, false);
-    if (last) send_chunk(h, NULL, (Str){ 0 }, false, true);
+    bool last = h->reason != RADISH_END_NONE, apart = chat_answer_active(h->call);
+    if (apart)
+        chat_answer_feed(h, send_part);
+    else
+        send_text(h);
+    bool waits = apart && !last; /* logprobs go with the text they belong to, and that may be held back */
+    if (h->part[PART_CONTENT].n && !waits) send_part(h, STR("\"content\":\"\""));
+    if (!last) return;
+    open_answer(h);
+    send_chunk(h, (Str){ 0 }, false, true);
 }
 
 static void on_end(Call *c)
@@ -340,14 +363,36 @@ static void on_end(Call *c)
     openai_send_usage(c, "chat.completion.chunk");
 }
 
+static void add_message(Buf *out, Choice *h)
+{
+    const ChatParts *p = NULL;
+    if (chat_answer_active(h->call)) {
+        chat_answer_feed(h, NULL);
+        p = chat_answer_parts(h);
+    }
+    const Buf *content = p ? &p->content : &h->text;
+    buf_str(out, STR("\"content\":"));
+    jsonw_str(out, content->n ? buf_view(content) : STR(""));
+    buf_str(out, STR(",\"reasoning_content\":"));
+    if (p && p->reasoning.n)
+        jsonw_str(out, buf_view(&p->reasoning));
+    else
+        buf_str(out, STR("null"));
+    buf_str(out, STR(",\"tool_calls\":"));
+    if (p && p->calls.n)
+        buf_printf(out, "[%.*s]", STR_FMT(buf_view(&p->calls)));
+    else
+        buf_str(out, STR("null"));
+}
+
 static void whole(Call *c, Buf *out)
 {
     openai_head(out, c, "chat.completion");
     for (int i = 0; i < c->n_choices; i++) {
         Choice *h = &c->choices[i];
-        buf_printf(out, "%s{\"index\":%d,\"message\":{\"role\":\"assistant\",\"content\":", i ? "," : "", i);
-        jsonw_str(out, h->text.n ? buf_view(&h->text) : STR(""));
-        buf_str(out, STR(",\"reasoning_content\":null,\"tool_calls\":null}"));
+        buf_printf(out, "%s{\"index\":%d,\"message\":{\"role\":\"assistant\",", i ? "," : "", i);
+        add_message(out, h);
+        buf_char(out, '}');
         add_logprobs(out, h);
         openai_finish(out, h, false);
         openai_ids(out, h);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "api/chat_tools.h"
 #include "api/reply.h"
 #include "api/routes.h"
 #include "base/log.h"
@@ -135,7 +136,8 @@ Status api_open(const ApiOptions *o, Radish *radish, Server **out, Err *err)
                       .handle = handle,
                       .error_body = error_body,
                       .ctx = s };
-    Status status = http_open(&h, &s->http, err);
+    Status status = chat_tools_open(s, err);
+    if (status == OK) status = http_open(&h, &s->http, err);
     if (status != OK) {
         api_close(s);
         return status;
@@ -168,5 +170,6 @@ void api_close(Server *s)
     http_close(s->http);
     pthread_cond_destroy(&s->idle);
     pthread_mutex_destroy(&s->lock);
+    ids_free(&s->marks);
     mem_free(s);
 }

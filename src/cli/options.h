@@ -9,7 +9,8 @@
 typedef struct {
     RadishOptions radish;
     /* serve */
-    const char *host, *served_model_name, *api_key, *admin_api_key, *sampling_defaults;
+    const char *host, *served_model_name, *api_key, *admin_api_key, *sampling_defaults, *tool_call_parser,
+        *reasoning_parser;
     int port;
     bool enable_cache_report, enable_metrics, incremental_streaming;
     const char *log_level;

@@ -97,6 +97,8 @@ static int serve(Radish *r, const Options *o)
                        .api_key = o->api_key,
                        .admin_api_key = o->admin_api_key,
                        .sampling_defaults = o->sampling_defaults,
+                       .tool_call_parser = o->tool_call_parser,
+                       .reasoning_parser = o->reasoning_parser,
                        .cache_report = o->enable_cache_report,
                        .incremental_streaming = o->incremental_streaming,
                        .server_args_json = args_json(o, &info, a).p };

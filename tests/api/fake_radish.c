@@ -2,7 +2,7 @@
  *
  * Tokens are bytes (256 BOS, 257 EOS). The answer to a prompt is the prompt again and again. The first word of a prompt can
  * ask for trouble: !busy (submit refuses), !fail (the engine fails after two tokens), !eos (ends by itself after three),
- * !slow (a token every 5 ms), !never (is never started). A constrained answer is the constraint itself, "KIND TEXT OPTIONS"; one whose
+ * !slow (a token every 5 ms), !never (is never started), !once TEXT (the answer is TEXT, and ends by itself). A constrained answer is the constraint itself, "KIND TEXT OPTIONS"; one whose
  * text begins with ! is refused by an event, as one that does not compile. Events come from one thread, as the real ones do. */
 #include <math.h>
 #include <pthread.h>
@@ -247,7 +247,8 @@ int radish_submit(Radish *r, const RadishRequest *q, uint64_t *id, RadishError *
     t->ids = mem_alloc_array((size_t)t->n_ids, sizeof *t->ids);
     t->ids[0] = BOS;
     if (q->n_ids > 0) memcpy(t->ids, q->ids, (size_t)q->n_ids * sizeof *q->ids);
-    if (q->constraint)
+    for (int i = 6; asks_for(t, "!once ") && i < t->n_ids; i++) buf_char(&t->says, (char)t->ids[i]);
+    if (q->constraint && !t->says.n)
         buf_printf(&t->says, "%d %.*s %s", (int)q->constraint, (int)q->n_constraint_text, q->constraint_text,
                    q->constraint_options ? q->constraint_options : "");
     t->max_new = q->max_new_tokens < 0 ? CONTEXT - t->n_ids : q->max_new_tokens;
@@ -324,6 +325,19 @@ const char *radish_piece(Radish *r, int32_t id, size_t *n)
     (void)r;
     *n = id >= 'a' && id <= 'z';
     return *n ? bytes + (id - 'a') : "";
+}
+
+int32_t radish_token_id(Radish *r, const char *text, size_t n)
+{
+    (void)r;
+    return n == 1 ? (unsigned char)text[0] : -1;
+}
+
+const char *radish_chat_template(Radish *r, size_t *n)
+{
+    (void)r;
+    *n = 0;
+    return "";
 }
 
 /* The prompt of a conversation is its JSON, so that tests see what the template would get. */

@@ -326,6 +326,152 @@ static void test_chat(void **state)
            "the template raised");
 }
 
+/* ---- tools and reasoning ---- */
+
+#define TOOLS                                                                                                          \
+    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"add\",\"parameters\":{\"type\":\"object\","            \
+    "\"properties\":{\"a\":"                                                                                           \
+    "{\"type\":\"integer\"}},\"required\":[\"a\"]}}},{\"type\":\"function\",\"function\":{\"name\":\"stop\"}}]"
+
+/* A chat whose answer is `says`; more: further members. The prompt comes as ids, past the template. */
+static Answer say(const App *a, const char *says, const char *more)
+{
+    Buf b = { 0 };
+    buf_str(&b, STR("{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"input_ids\":["));
+    for (const char *s = "!once "; *s; s++) buf_printf(&b, "%d,", *s);
+    for (const char *s = says; *s; s++) buf_printf(&b, "%s%d", s == says ? "" : ",", (unsigned char)*s);
+    buf_printf(&b, "]%s}%c", more, 0);
+    Answer r = post(a, "/v1/chat/completions", b.p);
+    buf_free(&b);
+    if (r.status != 200) fail_msg("%s", r.all.p);
+    return r;
+}
+
+static const char two_calls[] =
+    "<think>\nSums.</think>\n\nLet me see. <tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": [1, "
+    "\"}\"]}}\n</tool_call>\n<tool_call>\n{\"name\": \"stop\", \"arguments\": {}}\n</tool_call>";
+
+static void check_two_calls(const Answer *r)
+{
+    assert_string_equal(text_at(r, "choices/0/message/reasoning_content"), "Sums.");
+    assert_non_null(strstr(text_at(r, "choices/0/message/content"), "Let me see."));
+    assert_null(strstr(text_at(r, "choices/0/message/content"), "tool_call"));
+    assert_int_equal(json_array_size(at(r->json, "choices/0/message/tool_calls")), 2);
+    assert_string_equal(text_at(r, "choices/0/message/tool_calls/0/function/name"), "add");
+    assert_string_equal(text_at(r, "choices/0/message/tool_calls/0/function/arguments"), "{\"a\": [1, \"}\"]}");
+    assert_string_equal(text_at(r, "choices/0/message/tool_calls/0/type"), "function");
+    assert_string_equal(text_at(r, "choices/0/message/tool_calls/1/function/name"), "stop");
+    assert_int_equal(int_at(r, "choices/0/message/tool_calls/1/index"), 1);
+    assert_string_not_equal(text_at(r, "choices/0/message/tool_calls/0/id"),
+                            text_at(r, "choices/0/message/tool_calls/1/id"));
+    assert_string_equal(text_at(r, "choices/0/finish_reason"), "tool_calls");
+}
+
+/* A stream's deltas, joined, are the whole answer. */
+static void check_streamed_calls(const App *a)
+{
+    Buf args[2] = { { 0 }, { 0 } }, content = { 0 }, reasoning = { 0 };
+    int n_names = 0, n_finish = 0;
+    Answer r = say(a, two_calls, ",\"stream\":true," TOOLS);
+    json_t *e;
+    for (int i = 0; (e = event_at(&r, i)); i++) {
+        json_t *delta = at(e, "choices/0/delta"), *call = at(delta, "tool_calls/0");
+        size_t k = (size_t)json_integer_value(at(call, "index"));
+        assert_true(k < 2);
+        n_names += at(call, "function/name") != NULL;
+        if (at(call, "function/name")) assert_true(at(call, "id") && at(call, "type"));
+        if (call) buf_str(&args[k], str_of(json_string_value(at(call, "function/arguments"))));
+        buf_str(&content, str_of(json_string_value(at(delta, "content"))));
+        buf_str(&reasoning, str_of(json_string_value(at(delta, "reasoning_content"))));
+        const char *finish = json_string_value(at(e, "choices/0/finish_reason"));
+        if (finish) assert_string_equal(finish, "tool_calls");
+        n_finish += finish != NULL;
+        json_decref(e);
+    }
+    assert_true(n_names == 2 && n_finish == 1);
+    assert_true(str_is(buf_view(&args[0]), "{\"a\": [1, \"}\"]}") && str_is(buf_view(&args[1]), "{}"));
+    assert_true(str_is(buf_view(&reasoning), "Sums."));
+    Answer whole = say(a, two_calls, "," TOOLS);
+    assert_true(str_is(buf_view(&content), text_at(&whole, "choices/0/message/content")));
+    check_two_calls(&whole);
+    answer_free(&whole);
+    answer_free(&r);
+    for (int k = 0; k < 2; k++) buf_free(&args[k]);
+    buf_free(&content);
+    buf_free(&reasoning);
+}
+
+/* What the request is bound by: the fake says it. */
+static void check_rules(const App *a)
+{
+#define ASK "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"max_tokens\":2000,"
+    Answer r = post(a, "/v1/chat/completions", ASK TOOLS ",\"tool_choice\":\"required\",\"separate_reasoning\":false}");
+    const char *said = text_at(&r, "choices/0/message/content");
+    assert_true(str_starts(str_of(said), STR("6 {\"type\":\"structural_tag\"")) && strstr(said, "add") &&
+                strstr(said, "stop"));
+    answer_free(&r);
+    r = post(a, "/v1/chat/completions",
+             ASK TOOLS
+             ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"stop\"}},\"separate_reasoning\":false}");
+    said = text_at(&r, "choices/0/message/content");
+    assert_true(strstr(said, "stop") && !strstr(said, "integer"));
+    answer_free(&r);
+    r = post(a, "/v1/chat/completions",
+             ASK "\"separate_reasoning\":false,\"response_format\":{\"type\":\"json_object\"}}");
+    said = text_at(&r, "choices/0/message/content"); /* after what it may think first */
+    assert_true(str_starts(str_of(said), STR("6 ")) && strstr(said, "think") && strstr(said, "\"object\""));
+    answer_free(&r);
+    r = post(a, "/v1/chat/completions", ASK TOOLS ",\"tool_choice\":\"none\",\"regex\":\"abc\"}");
+    assert_string_equal(text_at(&r, "choices/0/message/content"), "1 abc ");
+    answer_free(&r);
+    expect(a, "/v1/chat/completions", ASK TOOLS ",\"tool_choice\":\"required\",\"regex\":\"a\"}", 400,
+           "asks for a call and regex for an answer of another form");
+    expect(a, "/v1/chat/completions", ASK TOOLS ",\"tool_choice\":\"sometimes\"}", 400,
+           "tool_choice must be none, auto");
+    expect(a, "/v1/chat/completions",
+           ASK TOOLS ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"sub\"}}}", 400,
+           "names sub, which is none of the tools");
+    expect(a, "/v1/chat/completions", ASK "\"tools\":{}}", 400, "tools must be a list");
+#undef ASK
+}
+
+static void test_tools(void **state)
+{
+    (void)state;
+    App a = app_open((ApiOptions){ .tool_call_parser = "qwen25", .reasoning_parser = "qwen3" });
+    check_streamed_calls(&a);
+    check_rules(&a);
+    Answer r = say(&a, "no call <tool_call>\nbroken", "," TOOLS);
+    assert_string_equal(text_at(&r, "choices/0/message/content"), "no call <tool_call>\nbroken");
+    assert_string_equal(text_at(&r, "choices/0/finish_reason"), "stop");
+    assert_true(json_is_null(at(r.json, "choices/0/message/tool_calls")));
+    answer_free(&r);
+    r = say(&a, two_calls, ",\"separate_reasoning\":false"); /* nobody asked for anything to be told apart */
+    assert_string_equal(text_at(&r, "choices/0/message/content"), two_calls);
+    answer_free(&r);
+    r = say(&a, "<think>one</think>two", ",\"stream\":true,\"stream_reasoning\":false,\"logprobs\":true");
+    Buf thought = { 0 };
+    int n_finish, n_logprobs = 0;
+    join_deltas(&r, 0, "delta/reasoning_content", &thought, &n_finish);
+    assert_string_equal(thought.p, "one");
+    json_t *e;
+    for (int i = 0; (e = event_at(&r, i)); i++) {
+        n_logprobs += (int)json_array_size(at(e, "choices/0/logprobs/content"));
+        json_decref(e);
+    }
+    assert_int_equal(n_logprobs, strlen("<think>one</think>two")); /* each once */
+    buf_free(&thought);
+    answer_free(&r);
+    app_close(&a, 1000);
+    Radish *radish;
+    Server *server;
+    Err err;
+    assert_int_equal(radish_open(NULL, &radish, NULL), RADISH_OK);
+    assert_int_equal(api_open(&(ApiOptions){ .tool_call_parser = "morse" }, radish, &server, &err), E_INVALID);
+    assert_non_null(strstr(err.text, "--tool-call-parser morse"));
+    radish_close(radish);
+}
+
 /* ---- /generate ---- */
 
 static void test_generate(void **state)
@@ -501,7 +647,8 @@ static void test_bad_input(void **state)
         { M, "{\"messages\":[{\"role\":\"king\",\"content\":\"a\"}]}", "role \\\"king\\\"" },
         { M, "{\"messages\":[{\"role\":\"user\"}]}", "no content" },
         { M, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}", "text only" },
-        { M, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tools\":[{}]}", "tool_choice" },
+        { M, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tools\":[{}]}",
+          "tools[0].function must be an object" },
         { M, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tool_choice\":\"required\"}", "needs tools" },
         { M, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"top_logprobs\":2}", "logprobs" },
         { M, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"max_tokens\":4090}", "context length" },
@@ -818,6 +965,7 @@ int main(void)
         cmocka_unit_test(test_chat),
         cmocka_unit_test(test_generate),
         cmocka_unit_test(test_constraints),
+        cmocka_unit_test(test_tools),
         cmocka_unit_test(test_other_endpoints),
         cmocka_unit_test(test_bad_input),
         cmocka_unit_test(test_trouble),

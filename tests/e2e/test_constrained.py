@@ -114,6 +114,59 @@ def test_limits_of_the_output(s):
     assert a["usage"]["completion_tokens"] >= 8 and re.fullmatch(r"[a-z ]+", a["choices"][0]["message"]["content"])
 
 
+TOOLS = [{"type": "function", "function": {"name": "weather", "description": "The weather", "parameters": {
+              "type": "object", "properties": {"city": {"type": "string", "maxLength": 20}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+              "required": ["city", "days"], "additionalProperties": False}}},
+         {"type": "function", "function": {"name": "clock", "parameters": {"type": "object", "properties": {"zone": {"enum": ["UTC", "CET"]}},
+                                                                           "required": ["zone"], "additionalProperties": False}}}]
+
+
+def check_call(call):
+    schema = {t["function"]["name"]: t["function"]["parameters"] for t in TOOLS}[call["name"]]
+    jsonschema.validate(json.loads(call["arguments"]), schema)
+
+
+def test_tools(s):
+    """A call that is asked for comes, with arguments that fulfil its schema, whole and streamed alike."""
+    ask = [{"role": "user", "content": "What is the weather in Rome?"}]
+    named = {"type": "function", "function": {"name": "clock"}}
+    for seed, choice in enumerate(["required", "required", named] * (1 if SLOW else 3)):
+        body = dict(model="smol", messages=ask, tools=TOOLS, tool_choice=choice, temperature=1, seed=seed, max_tokens=300, parallel_tool_calls=False)
+        a = client(s).chat.completions.create(**body).choices[0]
+        assert a.finish_reason == "tool_calls" and len(a.message.tool_calls) == 1, a
+        call = a.message.tool_calls[0].function
+        check_call({"name": call.name, "arguments": call.arguments})
+        assert choice == "required" or call.name == "clock"
+        got = {"name": "", "arguments": ""}
+        for x in client(s).chat.completions.create(stream=True, **body):
+            for d in x.choices[0].delta.tool_calls or []:
+                got["name"] += d.function.name or ""
+                got["arguments"] += d.function.arguments or ""
+        assert got == {"name": call.name, "arguments": call.arguments}, (got, call)
+    a = s.good("/v1/chat/completions", {"messages": ask, "tools": TOOLS, "tool_choice": "none", "max_tokens": 5, "temperature": 0})
+    assert a["choices"][0]["message"]["tool_calls"] is None
+    for more, param in [({"tool_choice": "required", "regex": "a"}, "tool_choice"), ({"tools": [{}]}, "tools"),
+                        ({"tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice"),
+                        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "foo"}}}], "tool_choice": "required"}, "tools")]:
+        status, a = s.post("/v1/chat/completions", {"messages": ask, "tools": TOOLS, "max_tokens": 5, **more})
+        assert status == 400 and a["error"]["param"] == param, (more, a)
+
+
+def test_structural_tag(s):
+    """Free text, and inside the tags what their schema says."""
+    tag = {"type": "structural_tag", "structures": [{"begin": "<f>", "schema": TOOLS[1]["function"]["parameters"], "end": "</f>"}], "triggers": ["<f>"]}
+    a = chat(s, temperature=1, seed=1, max_tokens=60, response_format=tag).choices[0].message.content
+    for inside in re.findall(r"<f>(.*?)</f>", a, re.S):
+        jsonschema.validate(json.loads(inside), TOOLS[1]["function"]["parameters"])
+    new = {"type": "structural_tag", "format": {"type": "tag", "begin": "<f>", "content": {"type": "json_schema", "json_schema": TOOLS[0]["function"]["parameters"]},
+                                                "end": "</f>"}}
+    a = chat(s, temperature=1, seed=2, response_format=new).choices[0]
+    inside = re.fullmatch(r"<f>(.*)</f>", a.message.content, re.S)
+    jsonschema.validate(json.loads(inside[1]), TOOLS[0]["function"]["parameters"])
+    status, a = s.post("/v1/chat/completions", {"messages": ASK, "response_format": {"type": "structural_tag", "format": {"type": "nothing"}}})
+    assert status == 400 and a["error"]["param"] == "response_format", a
+
+
 def test_refusals(s):
     begun = s.get("/server_info")[1]
     bad = [({"regex": "(a"}, "regex", "byte 2"),
@@ -175,7 +228,8 @@ def test_mixed_load(s):
 
 
 TESTS = [test_schemas_at_temperature_1, test_json_object, test_stream_is_the_same, test_regex_choice_ebnf, test_generate,
-         test_logprobs_are_of_what_is_allowed, test_limits_of_the_output, test_refusals, test_hostile_beside_others, test_mixed_load]
+         test_logprobs_are_of_what_is_allowed, test_limits_of_the_output, test_tools,
+         test_structural_tag, test_refusals, test_hostile_beside_others, test_mixed_load]
 FEW = [test_generate, test_refusals]
 if __name__ == "__main__":
     run(sys.argv[1], TESTS, FEW, "--verify")
