@@ -354,7 +354,12 @@ static void drawing(Bed *b)
     static TokenCount seen[4] = { { 3, 2, 1 }, { 17, 1, 0 }, { 500, 0, 1 }, { 999, 4, 0 } };
     static const LogitBias bias[3] = { { 7, 2.5f }, { 999, -3 }, { 7, 0.5f } };
     static const int32_t banned[2] = { 0, 12 };
+    static uint32_t mask[3][(VOCAB + 31) / 32]; /* half of all, a few, one */
     Err err = { 0 };
+    for (int id = 0; id < VOCAB; id++)
+        for (int k = 0; k < 3; k++)
+            mask[k][id / 32] |= (uint32_t)(id % (k == 0 ? 2 : k == 1 ? 90 : 600) == k) << (id % 32);
+    mask[2][602 / 32] = 0;
     for (int i = 0; i < VOCAB; i++) identity[i * VOCAB + i] = 1;
     PairWeight w = weight(b, WEIGHT_LINEAR, identity, VOCAB, VOCAB);
     Pair x = random_pair(b, N, VOCAB, 2), logits = empty(b, N, VOCAB, true);
@@ -373,6 +378,7 @@ static void drawing(Bed *b)
                                .n_top = i % 8 == 0 ? 5 : 0 };
         if (i % 6 == 1 || i % 6 == 2) rows[i].seen = seen, rows[i].n_seen = 4;
         if (i % 4 == 3) rows[i].bias = bias, rows[i].n_bias = 3;
+        if (i % 5 == 3) rows[i].allowed = mask[i % 3], rows[i].n_top = 5;
         if (i % 9 == 0) rows[i].banned = banned, rows[i].n_banned = 2;
     }
     DeviceBatch batch = plain_batch(b, N);
@@ -389,6 +395,8 @@ static void drawing(Bed *b)
         assert_int_equal(out[0][i].token, out[1][i].token);
         assert_true(fabsf(out[0][i].logprob - out[1][i].logprob) < 1e-3f);
         for (int k = 0; k < rows[i].n_top; k++) assert_int_equal(out[0][i].top_id[k], out[1][i].top_id[k]);
+        int32_t id = out[0][i].token;
+        if (rows[i].allowed && rows[i].target < 0) assert_true(rows[i].allowed[id / 32] >> (id % 32) & 1);
     }
 }
 

@@ -1,11 +1,11 @@
 /* test_engine.c - the engine on a GPU: batched, chunked, preempted and cached runs agree with runs alone, two runs are the same to
- * the last bit, a prompt of 131,000 tokens is read in any chunks and found again in the cache, and nothing grows once ready.
+ * the last bit, outputs stay inside their grammars, a prompt of 131,000 tokens is read in any chunks and found again in the cache, and nothing grows once ready.
  *
  * Other batches take other algorithms and so round otherwise: tokens must agree until one was a close call, and the probabilities
  * of what both drew must be near each other. Skipped where there is no GPU. */
 #include <math.h>
 
-#include "engine/bench.h"
+#include "engine/language.h"
 
 enum { N_JOBS = 24, TURN = 20, TOLD_MAX = 64, LONG_PROMPT = 131000, LONG_NEW = 24 };
 static const float CLOSE_CALL = 0.12f, NEAR = 0.06f; /* of log probabilities, in bf16 */
@@ -167,6 +167,74 @@ static void test_batches_agree(void **state)
     for (int i = 0; i < N_JOBS; i++) same_bits(&together[i], &again[i]);
 }
 
+/* ---- outputs inside a grammar, beside free ones ---- */
+
+typedef struct {
+    Told told[N_JOBS];
+    uint64_t steps, jumped;
+} Bounded;
+
+static void run_bounded(Language *l, Grammar *const *g, bool no_jump, Bounded *out)
+{
+    static int32_t prompt[N_JOBS][200];
+    static const int32_t end = LANGUAGE_END;
+    EngineOptions o = {
+        .max_running = 16, .max_batch_tokens = 64, .use_radix = true, .verify = true, .no_jump = no_jump
+    };
+    Bench b = open_gpu(o, "engine/data/tiny", 64, 0.4f);
+    for (int i = 0; i < N_JOBS; i++) {
+        Job j = choose(i, prompt[i], &out->told[i]);
+        j.sampling.temperature = i % 2 ? 1.0f : 0.0f;
+        j.sampling.seed = (uint64_t)i;
+        j.sampling.presence = i % 5 == 4 ? 0.5f : 0;
+        j.sampling.max_new = TOLD_MAX;
+        j.sampling.n_top_logprobs = i % 7 == 6 ? 2 : -1;
+        if (i % 3 != 2) {
+            j.grammar = g[i % 2];
+            j.encode = language_encode;
+            j.encode_arg = l;
+            j.sampling.stop_ids = &end;
+            j.sampling.n_stop_ids = 1;
+        }
+        bench_submit(&b, &j);
+        if (i % 4 == 0) engine_step(b.engine);
+    }
+    bench_run(&b);
+    EngineStats s;
+    engine_stats(b.engine, &s);
+    out->steps = s.steps;
+    out->jumped = s.jumped_tokens;
+    close_gpu(&b);
+}
+
+static void test_inside_a_grammar(void **state)
+{
+    (void)state;
+    static Language l;
+    static Bounded drawn, jumped, again;
+    language_open(&l);
+    Grammar *g[2] = { language_grammar(&l, GRAMMAR_REGEX,
+                                       "\\{\"name\":\"[a-e]{1,6}\",\"on\":(true|false),\"off\":\\[1,2,12\\]\\}", NULL),
+                      language_grammar(&l, GRAMMAR_REGEX, "((abc|xyz|true), ){2,9}(on|off)", NULL) };
+    run_bounded(&l, g, true, &drawn);
+    run_bounded(&l, g, false, &jumped);
+    run_bounded(&l, g, false, &again);
+    for (int i = 0; i < N_JOBS; i++) {
+        const Told *t[] = { &drawn.told[i], &jumped.told[i] };
+        for (int k = 0; k < 2 && i % 3 != 2; k++) {
+            assert_int_equal(t[k]->n_end, 1);
+            assert_int_equal(t[k]->reason, END_STOP);
+            assert_true(language_has(g[i % 2], t[k]->tok, t[k]->n, true));
+        }
+        same_bits(&jumped.told[i], &again.told[i]);
+    }
+    print_message("%llu steps drawn, %llu with %llu tokens appended\n", (unsigned long long)drawn.steps,
+                  (unsigned long long)jumped.steps, (unsigned long long)jumped.jumped);
+    assert_true(drawn.jumped == 0 && jumped.jumped > 20);
+    for (int i = 0; i < 2; i++) grammar_drop(g[i]);
+    language_close(&l);
+}
+
 /* ---- one very long job ---- */
 
 static Told read_long(const Bench *b, const int32_t *prompt)
@@ -249,7 +317,7 @@ int main(void)
         print_message("no GPU: skipped\n");
         return 77;
     }
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_batches_agree), cmocka_unit_test(test_long_prompt),
-                                        cmocka_unit_test(test_nothing_grows) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_batches_agree), cmocka_unit_test(test_inside_a_grammar),
+                                        cmocka_unit_test(test_long_prompt), cmocka_unit_test(test_nothing_grows) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
