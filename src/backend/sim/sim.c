@@ -578,15 +578,30 @@ static bool may_draw(const SampleRow *r, int32_t id)
     return !r->allowed || (r->allowed[id / 32] >> (id % 32) & 1);
 }
 
+static uint32_t allowed_word(const SampleRow *r, int i)
+{
+    int left = r->n_vocab - 32 * i;
+    uint32_t bits = r->allowed[i] & (left >= 32 ? UINT32_MAX : (1u << left) - 1);
+    for (int k = 0; k < r->n_banned; k++)
+        if (r->banned[k] >= 0 && r->banned[k] / 32 == i) bits &= ~(1u << (r->banned[k] % 32));
+    return bits;
+}
+
 /* One of those that a mask allows, each as likely as the others; -1: there is none. */
 static int32_t draw_masked(uint64_t hash, const SampleRow *r)
 {
+    int n_words = (r->n_vocab + 31) / 32;
     uint64_t n = 0, k;
-    for (int32_t id = 0; id < r->n_vocab; id++) n += may_draw(r, id);
+    for (int i = 0; i < n_words; i++) n += (uint64_t)__builtin_popcount(allowed_word(r, i));
     if (n == 0) return -1;
     k = hash_mix(hash) % n;
-    for (int32_t id = 0;; id++)
-        if (may_draw(r, id) && k-- == 0) return id;
+    for (int i = 0;; i++) {
+        uint32_t bits = allowed_word(r, i);
+        uint64_t m = (uint64_t)__builtin_popcount(bits);
+        for (; k < m && k > 0; k--) bits &= bits - 1;
+        if (k < m) return i * 32 + __builtin_ctz(bits);
+        k -= m;
+    }
 }
 
 static int32_t draw(uint64_t hash, const SampleRow *r)
