@@ -148,7 +148,7 @@ void channels_byte(DialectParser *p)
 
 void channels_finish(DialectParser *p)
 {
-    Str held = str_cut(buf_view(&p->in), p->base, p->in.n);
+    Str held = p->in.n ? str_cut(buf_view(&p->in), p->base, p->in.n) : STR("");
     bool header = p->place == AT_HEADER && str_find(held, STR("<|"), 0) != SIZE_MAX;
     if (p->place != AT_BODY && held.n && !header) plain(p);
     if (p->place == AT_BODY)
