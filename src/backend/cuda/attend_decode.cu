@@ -77,8 +77,8 @@ DEV void prefix_costs(int *sum, int *run, const AttendArgs *a, int n, int most)
     __syncthreads();
 }
 
-/* The fewest tiles, from PART_LEAST on, such that no CTA holds more than one part of so many, if that ends no later than equal stretches would; else
- * 0. Stretches meet two items in a CTA, which costs a tile. Every thread tries a number. */
+/* The fewest tiles, from PART_LEAST on, such that no CTA holds more than one part of so many, if that ends no later than
+ * equal stretches would; else 0. Stretches meet two items in a CTA, which costs a tile. Every thread tries a number. */
 DEV int choose_most(const int *sum, int n, int n_kv_head, int n_cta, int *best)
 {
     int most = threadIdx.x + PART_LEAST, parts = 0;
@@ -434,7 +434,8 @@ typedef struct {
 DEV float4 slot_o(const Slot *s, int i)
 {
     float4 v;
-    asm volatile("ld.relaxed.gpu.global.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(s->o + i) : "memory");
+    asm volatile("ld.relaxed.gpu.global.v4.f32 {%0,%1,%2,%3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(s->o + i) : "memory");
     return v;
 }
 
@@ -447,13 +448,17 @@ DEV float2 slot_ml(const Slot *s, int i)
 
 DEV void put_slot(Slot *s, int i, float4 o, float m, float l)
 {
-    asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1,%2,%3,%4};" ::"l"(s->o + i), "f"(o.x), "f"(o.y), "f"(o.z), "f"(o.w) : "memory");
+    asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1,%2,%3,%4};"
+                 ::"l"(s->o + i), "f"(o.x), "f"(o.y), "f"(o.z), "f"(o.w) : "memory");
     asm volatile("st.relaxed.gpu.global.v2.f32 [%0], {%1,%2};" ::"l"(s->ml + i), "f"(m), "f"(l) : "memory");
 }
 
 DEV bool is_set(float x) { return __float_as_uint(x) == ~0u; }
 
-DEV bool missing(float4 o, float2 ml) { return is_set(o.x) || is_set(o.y) || is_set(o.z) || is_set(o.w) || is_set(ml.x) || is_set(ml.y); }
+DEV bool missing(float4 o, float2 ml)
+{
+    return is_set(o.x) || is_set(o.y) || is_set(o.z) || is_set(o.w) || is_set(ml.x) || is_set(ml.y);
+}
 
 DEV void add_part(float4 *o, float *m, float *l, float4 po, float pm, float pl)
 {
@@ -463,7 +468,7 @@ DEV void add_part(float4 *o, float *m, float *l, float4 po, float pm, float pl)
     *l = *l * w0 + pl * w1, *m = top;
 }
 
-/* Element i of the item: the parts before this CTA's, in order. */
+/* Element i of the item: the parts before this CTA's, in order. Asking again for all that is missing at once was no faster. */
 template <int NT> DEV void gather_slots(Slot *slot, int n, int i, float4 *o, float *m, float *l)
 {
     enum { AT_ONCE = 8 / NT };
@@ -471,19 +476,14 @@ template <int NT> DEV void gather_slots(Slot *slot, int n, int i, float4 *o, flo
     for (int p = 0; p < n; p += AT_ONCE) {
         float4 v[AT_ONCE];
         float2 w[AT_ONCE];
-        bool again;
-        do { /* all of them each time: one after the other, each would take a journey */
-            again = false;
 #pragma unroll
-            for (int k = 0; k < AT_ONCE; k++) {
-                if (p + k >= n) continue;
-                v[k] = slot_o(slot + p + k, i), w[k] = slot_ml(slot + p + k, i);
-                again |= missing(v[k], w[k]);
-            }
-        } while (again);
+        for (int k = 0; k < AT_ONCE; k++) {
+            if (p + k < n) v[k] = slot_o(slot + p + k, i), w[k] = slot_ml(slot + p + k, i);
+        }
 #pragma unroll
         for (int k = 0; k < AT_ONCE; k++) {
             if (p + k >= n) break;
+            while (missing(v[k], w[k])) v[k] = slot_o(slot + p + k, i), w[k] = slot_ml(slot + p + k, i);
             put_slot(slot + p + k, i, make_float4(nan, nan, nan, nan), nan, nan);
             add_part(o, m, l, v[k], w[k].x, w[k].y);
         }
