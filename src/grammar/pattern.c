@@ -733,7 +733,7 @@ static Part take_alternatives(Reader *r)
     return out;
 }
 
-Expr pattern_build(Build *b, Str pattern, int flags, Spelling how)
+Expr pattern_read(Build *b, Str pattern, int flags, Spelling how)
 {
     Reader r = { .b = b, .s = pattern, .how = how, .dot_all = flags & PATTERN_DOT_ALL, .ecma = flags & PATTERN_SEARCH };
     r.nodes_at_start = b->x.n;
