@@ -108,6 +108,20 @@ static Expr strings(Schema *s, const SchemaSet *x, Expr quote)
     return expr_cat(s->b, quote, e);
 }
 
+/* Python's other quotes, for strings that nothing more is said of and for single ones. */
+static Expr single_quoted(Schema *s, const SchemaSet *x)
+{
+    static const char any[] =
+        "'([^'\\\\\\x00-\\x1f]|\\\\[\"'\\\\bfnrt]|\\\\u([0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}))*'";
+    Str *text = ARENA_NEW(s->mem, Str, x->n_lits + 1);
+    size_t n = 0;
+    for (uint32_t i = 0; i < x->n_lits; i++)
+        if (x->lit[i].string && str_find(x->lit[i].text, STR("'"), 0) == SIZE_MAX)
+            text[n++] = arena_printf(s->mem, "'%.*s'", STR_FMT(x->lit[i].text));
+    Expr e = n ? expr_one_of(s->b, text, n) : EXPR_NOTHING;
+    return x->string == s->all_strings ? expr_or(s->b, e, plain(s, any)) : e;
+}
+
 static Sym scalar_sym(Schema *s, const SchemaSet *x)
 {
     const char *const words[] = { s->style->null_word, s->style->true_word, s->style->false_word };
@@ -124,6 +138,7 @@ static Sym scalar_sym(Schema *s, const SchemaSet *x)
     Expr e = expr_or(s->b, n ? expr_one_of(s->b, text, n) : EXPR_NOTHING, numbers(s, x));
     bool plain_quote = tag_mark_text(s->b, quote, &id, &end) == quote.n;
     Expr inside = strings(s, x, plain_quote ? expr_literal(s->b, quote) : EXPR_EMPTY);
+    if (s->style->spell == SPELL_PYTHON) e = expr_or(s->b, e, single_quoted(s, x));
     if (plain_quote) {
         e = expr_or(s->b, e, inside);
         return expr_is_nothing(s->b, e) ? SYM_NOTHING : rule_lexeme(s->b, e);

@@ -70,7 +70,7 @@ static size_t reads(Grammar *g, Str text)
 
 typedef struct {
     const char *tag;
-    const char *good[7], *bad[7];
+    const char *good[8], *bad[9];
 } Case;
 
 static const Case cases[] = {
@@ -254,8 +254,8 @@ static const Case styles[] = {
       { "<|open|>argument key=\"s\" type=\"number\"<|sep|>1<|close|>argument<|sep|>" } },
     { STYLE("pythonic", OBJECT),
       { "", "s=\"it's\\n\", n=5", "s=\"\\u00e9\\'\"", "e=None,o={\"k\": \"ab\"}",
-        "b=True, a=[None, False, 1.5, {\"x\": []}]", "e=\"d e\"", "l=\"abc\"" },
-      { "b=true", "s=x", "s=\"\\/\"", "o={\"k\": \"a\"}", "e=null", "l=\"b\"", "s=\"x\"," } },
+        "b=True, a=[None, False, 1.5, {\"x\": []}]", "e=\"d e\"", "s='say \"hi\"\\n', e='c', a=['x\\'']" },
+      { "l='abc'", "s='it's'", "b=true", "s=x", "s=\"\\/\"", "o={\"k\": \"a\"}", "e=null", "l=\"b\"", "s=\"x\"," } },
     { STYLE("pythonic", REQUIRED), { "y=1", "x={\"a\": True}, y=None, zed=\"\"" }, { "", "y=1, 2z=1", "y=True" } },
     { STYLE("gemma", OBJECT),
       { "{}", "{s:<|\"|>a \"b\"<|\"|>,n:5}", "{o:{k:<|\"|>ab<|\"|>},b:true,a:[1,<|\"|>x<|\"|>]}" },
@@ -617,6 +617,39 @@ static void test_lengths(void **state)
     grammar_vocab_drop(v);
 }
 
+/* ---- long outputs ---- */
+
+/* What a grammar has learned of free text does not grow with the text, and the last mask is as the first. */
+static void test_long_text(void **state)
+{
+    (void)state;
+    GrammarVocab *v = vocab();
+    GrammarError err;
+    Grammar *g = text_compile(v, GRAMMAR_STRUCTURAL_TAG,
+                              F("{\"type\":\"triggered_tags\",\"triggers\":[\"<\uff5ct\uff5c>\"],\"tags\":[" TAG(
+                                  "\"<\uff5ct\uff5c>\"", ANY, "\"</\uff5ct\uff5c>\"") "]}"),
+                              NULL, &err);
+    GrammarMatcher *m = grammar_matcher_new(g);
+    static const char text[] = "free <text>, <\uff5ct\uff5c>in</>side</\uff5ct\uff5c> \xc3\xa9 <\uff5ct. ";
+    uint32_t first[160], last[160];
+    size_t memory = 0;
+    assert_non_null(g);
+    assert_true(grammar_mask(m, first, COUNT(first)));
+    for (int i = 0; i < 300; i++) {
+        for (size_t k = 0; k < sizeof text - 1; k++) {
+            assert_true(grammar_mask(m, last, COUNT(last)));
+            assert_true(grammar_accept_bytes(m, (Str){ text + k, 1 }));
+        }
+        if (i == 2) memory = grammar_memory(g);
+    }
+    assert_int_equal(grammar_memory(g), memory);
+    assert_true(grammar_mask(m, last, COUNT(last)));
+    assert_memory_equal(first, last, sizeof first);
+    grammar_matcher_free(m);
+    grammar_drop(g);
+    grammar_vocab_drop(v);
+}
+
 /* ---- many tools ---- */
 
 static void test_many_tools(void **state)
@@ -650,9 +683,9 @@ static void test_many_tools(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_formats), cmocka_unit_test(test_styles),     cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_nesting), cmocka_unit_test(test_free_text),  cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_lengths), cmocka_unit_test(test_many_tools),
+        cmocka_unit_test(test_formats), cmocka_unit_test(test_styles),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_nesting), cmocka_unit_test(test_free_text), cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_lengths), cmocka_unit_test(test_long_text), cmocka_unit_test(test_many_tools),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
