@@ -271,6 +271,7 @@ static void on_event(void *choice, const RadishEvent *e)
         h->n_out++;
         take_token(h, e);
         if (listened && c->stream && !client_is_behind(c)) f->delta(h);
+        if (listened && !c->stream && f->text) f->text(h);
         break;
     case RADISH_EV_END:
         take_end(h, e);
@@ -520,10 +521,11 @@ Str call_new_text(Choice *h)
 
 void call_usage_json(Buf *out, const Call *c, int first, int n)
 {
-    int64_t prompt = 0, cached = 0, drawn = 0;
+    int64_t prompt = 0, cached = 0, drawn = 0, thought = 0;
     for (int i = first; i < first + n; i++) {
         const Choice *h = &c->choices[i];
         drawn += h->n_out;
+        thought += chat_answer_thought(h);
         if (i % c->n != 0 && n > 1) continue; /* a prompt counts once, however many answers it has */
         prompt += MAX(h->n_prompt, h->prompt->n_ids);
         cached += h->n_cached;
@@ -540,5 +542,5 @@ void call_usage_json(Buf *out, const Call *c, int first, int n)
     } else {
         buf_str(out, STR("null"));
     }
-    buf_str(out, STR(",\"reasoning_tokens\":0}"));
+    buf_printf(out, ",\"reasoning_tokens\":%lld}", (long long)thought);
 }

@@ -55,6 +55,7 @@ typedef struct {
     Status (*prepare)(Call *c, const json_t *body, Err *err);
     void (*prompt_logprob)(Choice *h, const RadishEvent *e); /* may be NULL, as the next */
     void (*token)(Choice *h, const RadishEvent *e);          /* logprobs of a token, if asked for: gather */
+    void (*text)(Choice *h);                                 /* not a stream: a token's text has come; may be NULL */
     void (*delta)(Choice *h);         /* stream: send what is new; h->reason says whether it is the last */
     void (*end)(Call *c);             /* stream: what follows the last choice, before [DONE]; may be NULL */
     void (*whole)(Call *c, Buf *out); /* not a stream: the answer */

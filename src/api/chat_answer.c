@@ -12,8 +12,9 @@ struct ChatAnswer {
     ChatSend *send; /* during a feed; NULL: gather */
     DialectEventKind kind;
     int call;
-    Buf pending; /* text of that kind (and call) not yet sent */
-    bool ended;
+    Buf pending;           /* text of that kind (and call) not yet sent */
+    int n_seen, n_thought; /* tokens fed; of reasoning, marks included */
+    bool thinking, ended;
 };
 
 bool chat_answer_active(const Call *c)
@@ -96,6 +97,9 @@ static void gather_event(ChatAnswer *a, const DialectEvent *e)
 static void on_part(void *answer, const DialectEvent *e)
 {
     ChatAnswer *a = answer;
+    bool thought = e->kind == DIALECT_REASONING, whole = a->h->call->chat.whole_reasoning;
+    a->thinking = thought && !whole;
+    if (thought && whole) a->n_thought = a->h->n_out; /* all of it, just now over */
     if (e->kind == DIALECT_CALL) a->parts.n_calls++;
     if (a->send)
         stream_event(a, e);
@@ -118,7 +122,7 @@ static ChatAnswer *answer_of(Choice *h)
                          .seed = hash_mix(c->server->id_seed ^ hash_mix(h->id + 1)),
                          .first_call = c->chat.first_call };
     a->h = h;
-    a->parts.active = true;
+    a->thinking = o.inside && !c->chat.whole_reasoning;
     a->parser = dialect_parser_new(&o, on_part, a);
     h->answer = a;
     return a;
@@ -130,6 +134,8 @@ void chat_answer_feed(Choice *h, ChatSend *send)
     Str text = call_new_text(h);
     a->send = send;
     if (text.n) dialect_parser_feed(a->parser, text);
+    a->n_thought += a->thinking ? h->n_out - a->n_seen : 0;
+    a->n_seen = h->n_out;
     if (h->reason != RADISH_END_NONE && !a->ended) {
         a->ended = true;
         dialect_parser_finish(a->parser);
@@ -145,6 +151,11 @@ const ChatParts *chat_answer_parts(Choice *h)
 int chat_answer_calls(const Choice *h)
 {
     return h->answer ? h->answer->parts.n_calls : 0;
+}
+
+int chat_answer_thought(const Choice *h)
+{
+    return h->answer ? h->answer->n_thought : 0;
 }
 
 void chat_answer_free(Choice *h)

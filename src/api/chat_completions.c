@@ -401,7 +401,14 @@ static void whole(Call *c, Buf *out)
     openai_tail(out, c);
 }
 
-const Format chat_format = { .prepare = prepare, .token = on_token, .delta = on_delta, .end = on_end, .whole = whole };
+static void on_text(Choice *h)
+{
+    if (chat_answer_active(h->call)) chat_answer_feed(h, NULL);
+}
+
+const Format chat_format = {
+    .prepare = prepare, .token = on_token, .text = on_text, .delta = on_delta, .end = on_end, .whole = whole
+};
 
 static void handle(Server *s, const HttpRequest *q, HttpReply *r)
 {

@@ -19,7 +19,6 @@ void chat_tools_free(Call *c);
 /* ---- an answer, taken apart ---- */
 
 typedef struct {
-    bool active; /* calls or reasoning are told apart; else what follows is unused */
     int n_calls;
     Buf content, reasoning;
     Buf calls; /* JSON: the calls, separated by commas, without brackets */
@@ -27,14 +26,15 @@ typedef struct {
 
 typedef struct ChatAnswer ChatAnswer;
 
-/* Next in a delta object: key and value of its member, as JSON. */
+/* member: key and value, of a delta object. */
 typedef void ChatSend(Choice *h, Str member);
 
 /* Feeds what is new of h's text; the last time after h has ended. With send: each piece as a delta's member. */
 void chat_answer_feed(Choice *h, ChatSend *send);
 const ChatParts *chat_answer_parts(Choice *h); /* after the last feed without send */
 int chat_answer_calls(const Choice *h);        /* begun so far */
-bool chat_answer_active(const Call *c);
+int chat_answer_thought(const Choice *h);      /* tokens of reasoning so far */
+bool chat_answer_active(const Call *c); /* calls or reasoning are told apart; else nothing of this is called for */
 void chat_answer_free(Choice *h);
 
 #endif

@@ -454,6 +454,10 @@ static void test_tools(void **state)
     int n_finish, n_logprobs = 0;
     join_deltas(&r, 0, "delta/reasoning_content", &thought, &n_finish);
     assert_string_equal(thought.p, "one");
+    Answer whole = say(&a, "<think>one</think>two", "");
+    int n_thought = int_at(&whole, "usage/reasoning_tokens"); /* the fake's tokens are bytes */
+    assert_in_range(n_thought, strlen("one"), strlen("<think>one</think>"));
+    answer_free(&whole);
     json_t *e;
     for (int i = 0; (e = event_at(&r, i)); i++) {
         n_logprobs += (int)json_array_size(at(e, "choices/0/logprobs/content"));
