@@ -1,14 +1,15 @@
 /* grammar_check.c - `radish grammar-check`: constraints and texts as JSON lines on standard input, a verdict and times for each
- * on standard output. Needs no weights. compile_us is compiling and the first mask; mask_us a mask and the acceptance of its token. */
+ * on standard output, a line for a line. Needs no weights. compile_us is compiling and the first mask; mask_us a mask and the
+ * acceptance of its token, each of them with "times": true. */
 #include <jansson.h>
 #include <stdio.h>
 
 #include "base/jsonw.h"
-#include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/grammar_run.h"
+#include "cli/options.h"
 
-enum { INPUT_MAX = 1 << 30 };
+enum { LINE_MAX_BYTES = 64 << 20 };
 
 static const struct {
     const char *key;
@@ -66,7 +67,7 @@ typedef struct {
     int tok_flags;
     Buf *out;
     GrammarRun run;
-    bool any;
+    bool any, times;
 } Check;
 
 static void check_text(Check *c, Str text)
@@ -82,6 +83,9 @@ static void check_text(Check *c, Str text)
     }
     buf_printf(c->out, "%s{\"accepted\":%s,\"mask_us_mean\":%.2f,\"mask_us_max\":%.2f,\"masks\":%zu", c->any ? "," : "",
                c->run.accepted ? "true" : "false", c->run.n ? sum / (double)c->run.n : 0.0, max, c->run.n);
+    for (size_t i = 0; i < c->run.n && c->times; i++)
+        buf_printf(c->out, "%s%.2f", i ? "," : ",\"mask_us\":[", c->run.us[i]);
+    if (c->times && c->run.n) buf_char(c->out, ']');
     if (!c->run.accepted) buf_printf(c->out, ",\"refused_at\":%d", c->run.at);
     if (grammar_matcher_failed(m, &err)) {
         buf_str(c->out, STR(",\"error\":"));
@@ -130,6 +134,7 @@ static void check_line(const Tokenizer *t, GrammarVocab *v, Str line, Buf *out)
         print_failure(out, err.err.text, err.pointer);
     } else {
         Check c = { .t = t, .g = g, .out = out, .tok_flags = spec.kind == GRAMMAR_STRUCTURAL_TAG ? TOK_SPECIALS : 0 };
+        c.times = str_is(grammar_run_member(line, "times"), "true");
         grammar_run_first_mask(g);
         buf_printf(out, "{\"ok\":true,\"compile_us\":%lld,\"results\":[", (long long)((clock_ns() - began) / 1000));
         check_all(&c, grammar_run_member(line, "instances"), false);
@@ -139,6 +144,19 @@ static void check_line(const Tokenizer *t, GrammarVocab *v, Str line, Buf *out)
         grammar_drop(g);
     }
     buf_free(&text);
+}
+
+/* The next line of standard input, cut where it is longer than LINE_MAX_BYTES: no JSON then. An answer leaves before the next line is read. */
+static bool read_line(Buf *in)
+{
+    char part[1 << 14];
+    buf_clear(in);
+    while (fgets(part, sizeof part, stdin)) {
+        size_t n = strlen(part);
+        if (in->n + n <= LINE_MAX_BYTES) buf_add(in, part, n);
+        if (n && part[n - 1] == '\n') return true;
+    }
+    return in->n > 0;
 }
 
 int cli_grammar_check(int argc, char **argv)
@@ -153,16 +171,13 @@ int cli_grammar_check(int argc, char **argv)
         fprintf(stderr, "radish: no tokenizer: radish grammar-check --tokenizer MODEL_OR_TOKENIZER\n");
         return 1;
     }
-    if (!ask_stdin(&in, INPUT_MAX)) return 1;
     if (!grammar_run_open(path, &t, &v, NULL)) return 1;
-    for (size_t i = 0; i < in.n;) {
-        size_t end = MIN(str_find(buf_view(&in), STR("\n"), i), in.n);
-        Str line = str_trim(str_cut(buf_view(&in), i, end));
+    while (read_line(&in)) {
+        Str line = str_trim(buf_view(&in));
         if (line.n) check_line(t, v, line, &out);
         fwrite(out.p, 1, out.n, stdout);
         fflush(stdout);
         buf_clear(&out);
-        i = end + 1;
     }
     grammar_vocab_drop(v);
     tok_close(t);

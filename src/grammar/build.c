@@ -22,7 +22,7 @@ const GrammarLimits grammar_default_limits = {
     .memory = 64 << 20,
     .mask_fuel = 60000,
     .mask_items = 20000,
-    .mask_ns = 50000000,
+    .mask_ns = 1000000000,
     .row_items = 2000,
     .depth = 10000,
 };

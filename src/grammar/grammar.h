@@ -60,7 +60,7 @@ typedef struct {
     size_t memory;       /* bytes of one grammar, everything it learned included */
     uint64_t mask_fuel;  /* derivatives taken for one mask or one token */
     uint64_t mask_items; /* parser items made for one mask or one token */
-    int64_t mask_ns;     /* wall clock, a backstop */
+    int64_t mask_ns;     /* wall clock, a backstop: far above what mask_fuel takes, as the machine may be busy */
     uint32_t row_items;  /* items of one parser row */
     uint32_t depth;      /* of nested rules */
 } GrammarLimits;
