@@ -21,6 +21,12 @@ LINES = [
     ({"texts": ["a"]}, ("no JSON object", "")),
     ({"regex": "a*"}, []),
     ({"regex": "(a|b)*", "texts": ["ab" * 5000]}, [True]),
+    # [CALL] is a special token: it is what the text stands for in a tag, and never text
+    ({"structural_tag": {"type": "structural_tag", "format": {"type": "triggered_tags", "triggers": ["[CALL]"], "tags": [
+        {"begin": "[CALL]f", "content": {"type": "json_schema", "json_schema": {"type": "integer"}}, "end": ";"}]}},
+      "texts": ["text [C", "text[CALL]f12;[CALL]f0;", "[CALL]", "[CALL]g1;", "[CALL]fx;", "[CALL]f12"]}, [True, True, False, False, False, False]),
+    ({"structural_tag": {"type": "structural_tag", "format": {"type": "any_text"}}, "texts": ["a", "[CALL]"]}, [True, False]),
+    ({"structural_tag": {"format": {"type": "sequence", "elements": [{"type": "regex", "pattern": "("}]}}}, ("", "/format/elements/0/pattern")),
 ]
 
 

@@ -39,8 +39,9 @@ def tokenizer(path):
         merges.append([b[0], b[1]])
     end = len(vocab)
     with open(path, "w") as f:
-        json.dump({"version": "1.0", "added_tokens": [{"id": end, "content": "</s>", "special": True, "single_word": False,
-                                                       "lstrip": False, "rstrip": False, "normalized": False}],
+        json.dump({"version": "1.0", "added_tokens": [{"id": end + i, "content": text, "special": True, "single_word": False,
+                                                       "lstrip": False, "rstrip": False, "normalized": False}
+                                                      for i, text in enumerate(["</s>", "[CALL]"])],
                    "normalizer": None, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
                    "post_processor": None, "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
                    "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
