@@ -34,7 +34,7 @@ cat >$out/run.sh <<RUN
 #   check    every op, the engine, every golden, a fault             (2)
 #   device   what this GPU sustains                                  (1)
 #   bench    kernels and steps                                       (3)
-#   start    first start (chooses algorithms), second start          (1)
+#   start    first start (then chooses algorithms), second start     (1)
 #   latency  decode 1..1024 and prefill 128..8192, with a profile    (2)
 #   lists    D1-D5                                                   (7)
 #   online   1-16 requests a second through HTTP, RUN_S seconds each (RUN_S 60: 7)
