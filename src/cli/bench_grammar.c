@@ -1,10 +1,11 @@
 /* bench_grammar.c - `radish bench grammar -m TOKENIZER FOLDER`: every schema of a folder of MaskBench files is compiled, its instances
  * are held against it token by token, and the times are printed as a distribution. One thread; needs no weights.
  *
- * A file is a JSON object with `schema` and `tests`, each of them with `data` and `valid`. compile is compiling and the first mask;
- * mask is a mask and the acceptance of its token. A file passes if it compiles, its valid instances are accepted to the
- * end and its invalid ones are not. */
+ * A file is a JSON object with `schema` (or `structural_tag`) and `tests`, each of them with `data` (or `text`, a string as it
+ * is) and `valid`. compile is compiling and the first mask; mask is a mask and the acceptance of its token. A file passes
+ * if it compiles, its valid instances are accepted to the end and its invalid ones are not. */
 #include <dirent.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -44,9 +45,11 @@ static void count_reason(Bench *b, const char *text)
 }
 
 /* Compiled, with the first mask made; NULL: refused, and counted so. */
-static Grammar *compile(Bench *b, Str schema)
+static Grammar *compile(Bench *b, Str file)
 {
-    GrammarSpec spec = { .kind = GRAMMAR_JSON_SCHEMA, .text = schema };
+    Str tag = grammar_run_member(file, "structural_tag");
+    GrammarSpec spec = { .kind = GRAMMAR_JSON_SCHEMA, .text = grammar_run_member(file, "schema") };
+    if (tag.n) spec = (GrammarSpec){ .kind = GRAMMAR_STRUCTURAL_TAG, .text = tag };
     GrammarError err;
     Grammar *g;
     int64_t began = clock_ns();
@@ -65,14 +68,25 @@ static Grammar *compile(Bench *b, Str schema)
     return g;
 }
 
+static void take_text(Str string, Buf *out)
+{
+    json_t *j = json_loadb(string.p, string.n, JSON_DECODE_ANY, NULL);
+    if (json_is_string(j)) buf_add(out, json_string_value(j), json_string_length(j));
+    json_decref(j);
+}
+
 /* One instance; false if the verdict is wrong. */
 static bool run_test(Bench *b, Grammar *g, Str test, Buf *text)
 {
     bool valid = str_is(grammar_run_member(test, "valid"), "true");
+    Str string = grammar_run_member(test, "text");
     buf_clear(text);
-    grammar_run_compact(grammar_run_member(test, "data"), text);
+    if (string.n)
+        take_text(string, text);
+    else
+        grammar_run_compact(grammar_run_member(test, "data"), text);
     GrammarMatcher *m = grammar_matcher_new(g);
-    grammar_run_text(m, b->t, buf_view(text), 0, &b->masks);
+    grammar_run_text(m, b->t, buf_view(text), string.n ? TOK_SPECIALS : 0, &b->masks);
     bool failed = grammar_matcher_failed(m, NULL), right = b->masks.accepted == valid && !failed;
     grammar_matcher_free(m);
     b->failed_masks += failed;
@@ -85,7 +99,7 @@ static bool run_test(Bench *b, Grammar *g, Str test, Buf *text)
 static void run_file(Bench *b, Str file, const char *name)
 {
     Str tests = grammar_run_member(file, "tests");
-    Grammar *g = compile(b, grammar_run_member(file, "schema"));
+    Grammar *g = compile(b, file);
     Buf text = { 0 };
     bool right = g != NULL;
     b->files++;
