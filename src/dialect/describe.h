@@ -100,7 +100,7 @@ extern const Dialect dialect_hermes, dialect_qwen3_coder, dialect_llama3, dialec
 extern const Dialect dialect_mistral, dialect_mistral_v11, dialect_mistral_v13;
 extern const Dialect dialect_deepseek_v3, dialect_deepseek_v31, dialect_deepseek_v32, dialect_deepseek_v4;
 extern const Dialect dialect_gpt_oss, dialect_kimi_k2, dialect_glm45, dialect_minimax_m2, dialect_cohere;
-extern const Dialect dialect_gemma3, dialect_gemma4, dialect_phi4_mini;
+extern const Dialect dialect_gemma3, dialect_gemma4, dialect_phi4_mini, dialect_apriel, dialect_lfm2;
 
 /* The mark that a form begins with: its first text; NULL if that is a JSON object. */
 const char *dialect_form_mark(const Form *f);

@@ -6,7 +6,8 @@ static const Dialect *const all[] = {
     &dialect_gpt_oss,      &dialect_gemma4,      &dialect_deepseek_v32, &dialect_deepseek_v4, &dialect_deepseek_v3,
     &dialect_deepseek_v31, &dialect_kimi_k2,     &dialect_minimax_m2,   &dialect_glm45,       &dialect_qwen3_coder,
     &dialect_mistral_v11,  &dialect_mistral_v13, &dialect_mistral,      &dialect_cohere,      &dialect_phi4_mini,
-    &dialect_hermes,       &dialect_llama4,      &dialect_llama3,       &dialect_gemma3,
+    &dialect_apriel,       &dialect_lfm2,        &dialect_hermes,       &dialect_llama4,      &dialect_llama3,
+    &dialect_gemma3,
 };
 
 const Dialect *dialect_at(size_t i)

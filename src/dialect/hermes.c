@@ -14,3 +14,16 @@ const Dialect dialect_hermes = {
                  .name_key = "name",
                  .args_key = "arguments" } },
 };
+
+/* Apriel: one list of the same objects, <tool_calls>[{...}, {...}]</tool_calls>. */
+const Dialect dialect_apriel = {
+    .names = { "apriel" },
+    .signs = { "<tool_calls>[" },
+    .n_forms = 1,
+    .forms = { { .open = { TEXT("<tool_calls>"), SPACE(""), TEXT("[") },
+                 .call = { STEP(CALL) },
+                 .between = ", ",
+                 .close = { TEXT("]"), SPACE(""), TEXT("</tool_calls>") },
+                 .name_key = "name",
+                 .args_key = "arguments" } },
+};

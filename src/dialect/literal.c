@@ -314,6 +314,8 @@ static Read gemma_value(Lit *l, char c, Buf *out)
         l->n_quote = 0;
         return READ_MORE;
     }
+    l->n_word = 0;
+    if (c == ':' && l->want_key) return gemma_word(l, c, out); /* an empty key */
     return l->depth && c != ',' && c != ':' ? begin_word(l, c) : READ_BAD;
 }
 

@@ -1,4 +1,4 @@
-/* pythonic.c - calls as a list of Python: Llama 3.2 and 4, and Gemma 3, which puts it into a fence.
+/* pythonic.c - calls as a list of Python: Llama 3.2 and 4; LFM2, between marks; and Gemma 3, which puts it into a fence.
  *
  *   [f(a=1, b="x"), g()]
  *
@@ -16,6 +16,15 @@ const Dialect dialect_llama4 = {
     .forms = { { .open = { TEXT("[") }, PYTHON_CALL, .close = { TEXT("]") }, .bare = true },
                { .open = { TEXT("<|python_start|>"), SPACE(""), TEXT("[") }, PYTHON_CALL, .close = { TEXT("]") } } },
     .drops = { "<|python_start|>", "<|python_end|>" },
+};
+
+const Dialect dialect_lfm2 = {
+    .names = { "lfm2" },
+    .signs = { "<|tool_list_start|>" },
+    .n_forms = 1,
+    .forms = { { .open = { TEXT("<|tool_call_start|>"), SPACE(""), TEXT("[") },
+                 PYTHON_CALL,
+                 .close = { TEXT("]"), SPACE(""), TEXT("<|tool_call_end|>") } } },
 };
 
 const Dialect dialect_gemma3 = {

@@ -117,6 +117,9 @@ static const Case cases[] = {
       "C:Ok.|0:now({})|1:get_weather({\"city\": \"Rome\"})|C:Then" },
     { "gemma3", NULL, false, "```tool_code\nget_weather(city='Rome')\n```", "0:get_weather({\"city\": \"Rome\"})" },
     { "gemma3", NULL, false, "```python\nprint(1)\n```", "C:```python\nprint(1)\n```" },
+    { "lfm2", NULL, false, "<|tool_call_start|>[now(), get_weather(days=2)]<|tool_call_end|>ok",
+      "0:now({})|1:get_weather({\"days\": 2})|C:ok" },
+    { "apriel", NULL, false, "<tool_calls>[{\"name\": \"now\", \"arguments\": {}}]</tool_calls>", "0:now({})" },
     /* ---- Mistral ---- */
     { "mistral", NULL, false,
       "[TOOL_CALLS][{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Nice\"}, \"id\": \"bbc5b7ede\"}, "

@@ -108,6 +108,8 @@ static void test_templates(void **state)
         { "ik_llama.cpp/google-gemma-4-31B-it", "gemma4", "gemma4" },
         { "ik_llama.cpp/meta-llama-Llama-3.3-70B-Instruct", "llama3", "-" },
         { "ik_llama.cpp/CohereForAI-c4ai-command-r7b-12-2024-tool_use", "cohere", "cohere" },
+        { "ik_llama.cpp/unsloth-Apriel-1.5", "apriel", "-" },
+        { "ik_llama.cpp/LFM2-8B-A1B", "lfm2", "-" },
         { "mistral-common/v3", "mistral", "-" },
         { "mistral-common/v7", "mistral", "-" },
         { "mistral-common/v11", "mistral_v11", "-" },
