@@ -5,6 +5,7 @@
  * both for records of a fixed form. Rounds repeat and medians of their ratios are printed: what else the machine does then
  * falls on both sides. */
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "base/mailbox.h"
 #include "cli/bench.h"
@@ -42,9 +43,16 @@ static void on_event(void *ctx, const RadishEvent *e)
 }
 
 typedef struct {
-    double seconds, host_us; /* host_us: the engine's own time for a token */
+    double seconds, cpu_s, host_us; /* of all threads; the engine's own time for a token */
     int n_tokens, n_failed;
 } Told;
+
+static double cpu_now(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
 
 /* num answers at once, to prompts from number `first` on; NULL schema: free ones. */
 static bool ask(Radish *r, const char *schema, int num, int max_new, int first, Told *t)
@@ -55,6 +63,7 @@ static bool ask(Radish *r, const char *schema, int num, int max_new, int first, 
     Mailbox *box = mailbox_new();
     radish_stats(r, &was);
     int64_t began = clock_ns();
+    double cpu = cpu_now();
     int n_ended = 0, n_asked = 0;
     *t = (Told){ 0 };
     radish_request_init(&q);
@@ -88,6 +97,7 @@ static bool ask(Radish *r, const char *schema, int num, int max_new, int first, 
         }
     }
     t->seconds = (double)(clock_ns() - began) / 1e9;
+    t->cpu_s = cpu_now() - cpu;
     radish_stats(r, &now);
     t->host_us = (now.sched_s - was.sched_s) * 1e6 / MAX(t->n_tokens, 1);
     mailbox_free(box);
@@ -97,12 +107,12 @@ static bool ask(Radish *r, const char *schema, int num, int max_new, int first, 
 
 typedef struct {
     double free, bounded, share, drawn, jumped, gain; /* tokens a second; answers a second */
-    double free_us, bounded_us;                       /* engine's time for a token */
+    double free_us, bounded_us, cpu_share;            /* engine's time for a token; CPU time of all threads */
 } Figures;
 
 static bool run_rounds(Radish *draws, Radish *jumps, int num, int max_new, int runs, Figures *f)
 {
-    double x[8][RUNS_MAX];
+    double x[9][RUNS_MAX];
     Told t[4];
     for (int i = -1; i < runs; i++) { /* the first warms up: compiles, and learns what text is alike */
         int at = 4 * (i + 1) * num;   /* no prompt comes twice: none finds another's in the cache */
@@ -119,10 +129,11 @@ static bool run_rounds(Radish *draws, Radish *jumps, int num, int max_new, int r
         x[5][i] = x[4][i] / x[3][i];
         x[6][i] = t[0].host_us;
         x[7][i] = t[1].host_us;
+        x[8][i] = t[1].cpu_s / t[1].n_tokens / (t[0].cpu_s / t[0].n_tokens);
     }
     *f = (Figures){ bench_median(x[0], runs), bench_median(x[1], runs), bench_median(x[2], runs),
                     bench_median(x[3], runs), bench_median(x[4], runs), bench_median(x[5], runs),
-                    bench_median(x[6], runs), bench_median(x[7], runs) };
+                    bench_median(x[6], runs), bench_median(x[7], runs), bench_median(x[8], runs) };
     return true;
 }
 
@@ -132,8 +143,9 @@ static bool report(Radish *jumps, const Figures *f, int num, const char *path)
     RadishStats s;
     radish_stats(jumps, &s);
     double forced = s.output_tokens ? 100.0 * (double)s.jumped_tokens / (double)s.output_tokens : 0;
-    printf("%d at once: free %.1f tokens/s, inside a schema %.1f tokens/s: %.1f %%; engine %.2f and %.2f us a token\n",
-           num, f->free, f->bounded, 100 * f->share, f->free_us, f->bounded_us);
+    printf("%d at once: free %.1f tokens/s, inside a schema %.1f tokens/s: %.1f %%; CPU time %.1f %%; engine %.2f and "
+           "%.2f us a token\n",
+           num, f->free, f->bounded, 100 * f->share, 100 * f->cpu_share, f->free_us, f->bounded_us);
     printf(
         "%d at once, fixed form: drawn %.2f answers/s, forced text appended %.2f answers/s: %.2f times; %.0f %% of the "
         "tokens were forced\n",
