@@ -763,6 +763,7 @@ int main(int argc, char **argv)
 {
     int n = 0;
     const char *what = argc > 1 ? argv[1] : "all";
+    setvbuf(stdout, NULL, _IOLBF, 0);
     if (cudaGetDeviceCount(&n) != cudaSuccess || n == 0) {
         printf("no GPU: skipped\n");
         return 77;
@@ -770,7 +771,6 @@ int main(int argc, char **argv)
     struct cudaDeviceProp prop;
     CU(cudaGetDeviceProperties(&prop, 0));
     printf("%s, %d SMs, %.1f GB\n", prop.name, prop.multiProcessorCount, (double)prop.totalGlobalMem * 1e-9);
-    setvbuf(stdout, NULL, _IOLBF, 0);
     CU(cudaStreamCreate(&stream));
     if (strcmp(what, "bench") != 0) {
         if (wanted("pointwise", argc - 2, argv + 2)) check_pointwise();
@@ -778,6 +778,7 @@ int main(int argc, char **argv)
             if (wanted(attn_cases[i].name, argc - 2, argv + 2)) check_attention(&attn_cases[i]);
         if (wanted("products", argc - 2, argv + 2)) check_products();
         if (wanted("flow", argc - 2, argv + 2)) check_small();
+        if (wanted("thin", argc - 2, argv + 2)) check_thin();
         if (wanted("draw", argc - 2, argv + 2)) check_draw();
         if (wanted("steps", argc - 2, argv + 2)) check_steps();
         printf("%d cases, %d failed\n", n_run, n_failed);
@@ -789,6 +790,7 @@ int main(int argc, char **argv)
         if (wanted("products", argc - 2, argv + 2)) bench_products(ceiling);
         if (wanted("rows", argc - 2, argv + 2)) bench_rows(ceiling);
         if (wanted("flow", argc - 2, argv + 2)) bench_small(ceiling);
+        if (wanted("thin", argc - 2, argv + 2)) bench_thin(ceiling);
         if (wanted("draw", argc - 2, argv + 2)) bench_draw();
         if (wanted("steps", argc - 2, argv + 2)) bench_steps(ceiling);
     }

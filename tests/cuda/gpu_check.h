@@ -34,10 +34,12 @@ void check_products(void);
 void check_draw(void);
 void check_steps(void);
 void check_small(void);
+void check_thin(void);
 void bench_products(double read_ceiling);
 void bench_rows(double read_ceiling);
 void bench_draw(void);
 void bench_small(double read_ceiling);
+void bench_thin(double read_ceiling);
 void bench_steps(double read_ceiling);
 
 #endif

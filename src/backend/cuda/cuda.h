@@ -121,7 +121,7 @@ typedef struct Upload Upload;
 
 struct Device {
     int index, n_sm;
-    bool flows; /* flow.cu may take products of few rows */
+    bool flows; /* flow.cu and thin.cu may take products of few rows */
     char name[80];
     cudaStream_t stream;
     cudaError_t error; /* the first */
@@ -161,6 +161,7 @@ struct Device {
     float *part;
     size_t part_bytes;
     uint32_t *arrived, *meet; /* meet: where the CTAs of a flow meet */
+    float *square;            /* what one thin product leaves for the next */
     /* samples */
     int32_t *sample_in; /* [2 * sample_in_cap] */
     size_t sample_in_cap;
@@ -208,7 +209,7 @@ void cuda_step_free(Device *d);
 size_t cuda_step_bytes(WarmLimits most);
 bool cuda_step_reserve(Device *d, WarmLimits most);
 
-/* flow.c: runs as many of the n commands from c on as fit into one kernel; returns how many, maybe 0. */
+/* flow.c: runs as many of the n commands from c on as flow.cu or thin.cu takes together; returns how many, maybe 0. */
 int cuda_flow(Device *d, const Command *c, int n);
 bool cuda_flow_takes(const Device *d, const Command *c); /* a product that is never left to others */
 

@@ -1,4 +1,4 @@
-/* flow.cu - several products in a row with few rows (up to 4) as one kernel that hardly ever stops reading weights.
+/* flow.cu - several products in a row with one or two rows as one kernel that hardly ever stops reading weights.
  *
  *   out = gate(norm(in) w^T + bias) (+ out)       for each link of a chain; a link's input may be an earlier link's output
  *
@@ -316,16 +316,16 @@ static __global__ void __launch_bounds__(THREADS, 1) flow_kernel(const __grid_co
 /* ---- the launcher ---- */
 
 /* Columns of the input that lie in shared memory at once, about 64 KB: whole stages, as equal as can be. */
-static int slab_of(int k, int rows)
+static int slab_of(int k)
 {
-    int most = rows <= 2 ? 16384 : 8192, n = (k + most - 1) / most;
+    const int most = 16384, n = (k + most - 1) / most;
     return ((k + n - 1) / n + STEP - 1) / STEP * STEP;
 }
 
 bool launch_flow_fits(const FlowLink *l, int rows, int n_sm)
 {
     if (rows < 1 || rows > FLOW_MAX_ROWS || l->k % 64 || l->in_stride % 8 || (uintptr_t)l->w % 16 || (uintptr_t)l->in % 16) return false;
-    return l->k <= slab_of(l->k, rows) || (n_tile_of(l) + n_sm - 1) / n_sm <= WAITING;
+    return l->k <= slab_of(l->k) || (n_tile_of(l) + n_sm - 1) / n_sm <= WAITING;
 }
 
 void launch_flow(Stream s, FlowArgs *a)
@@ -337,7 +337,7 @@ void launch_flow(Stream s, FlowArgs *a)
     a->input_bytes = 0;
     for (int i = 0; i < a->n_link; i++) {
         FlowLink *l = &a->link[i];
-        l->slab = slab_of(l->k, a->rows);
+        l->slab = slab_of(l->k);
         int need = (a->rows * ((l->slab < l->k ? l->slab : l->k) * 2 + 16) + 127) / 128 * 128;
         if (need > a->input_bytes) a->input_bytes = need;
     }

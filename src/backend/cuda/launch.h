@@ -123,7 +123,7 @@ void launch_gemv(Stream s, const GemvArgs *a);
 
 /* ---- flow.cu ---- */
 
-enum { FLOW_MAX_ROWS = 4, FLOW_LINKS = 8, FLOW_STEP = 512 };
+enum { FLOW_MAX_ROWS = 2, FLOW_LINKS = 8, FLOW_STEP = 512 };
 
 /* A CUtensorMap of w: [k / 64][n][64], boxes of [FLOW_STEP / 64][8][64], 128-byte swizzle. */
 typedef struct {
@@ -160,6 +160,33 @@ bool cuda_flow_map(FlowLink *l);
 bool launch_flow_fits(const FlowLink *l, int rows, int n_sm);
 /* One kernel for all links, in order. Completes *a. */
 void launch_flow(Stream s, FlowArgs *a);
+
+/* ---- thin.cu ---- */
+
+enum { THIN_MAX_ROWS = 8, THIN_PLANES = 8, THIN_MAX_CTA = 512 };
+
+/* out = in w^T (+ bias) as a FlowLink's, for more rows, one product a kernel; completed by the launcher. */
+typedef struct {
+    FlowMap w_map, in_map; /* [k / 64][n or rows][64], 128-byte swizzle, boxes of [THIN_PLANES][8][64] */
+    const void *w, *in;    /* [n][k], [rows][k] */
+    const float *bias;     /* NULL, or [n] */
+    void *out;
+    void *scaled; /* ADD: NULL, or also out * (gain + gain_bias), and sums of squares of out for the next product */
+    const float *gain; /* [n] */
+    float *square;     /* scratch [THIN_MAX_CTA][THIN_MAX_ROWS], one stream's */
+    float gain_bias, eps;
+    int rows, n, k, in_stride, out_stride, scaled_stride;
+    int kind, act; /* FlowKind, GluAct */
+    bool normed;   /* the input is what the product before has `scaled`; the sums are divided by its rms */
+    bool whole;    /* set by the launcher: all the input at once */
+    int slab;      /* pieces of it at once */
+    int n_stage, input_bytes;
+} ThinArgs;
+
+/* flow.c: describes weights and input to the copy engine; false: the driver cannot. */
+bool cuda_thin_map(ThinArgs *a);
+bool launch_thin_fits(const ThinArgs *a); /* sm_90 only */
+void launch_thin(Stream s, ThinArgs *a);
 
 /* ---- sample.cu ---- */
 

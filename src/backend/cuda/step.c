@@ -457,7 +457,7 @@ static void run_attend(Device *d, const Command *c)
         a.n_cta = attend_decode_ctas(d->group, c->kv->dim);
         a.part = d->part;
         use_plan(d, &a);
-        a.let_on = d->flows && d->rows <= FLOW_MAX_ROWS; /* a flow follows */
+        a.let_on = d->flows && d->rows <= THIN_MAX_ROWS; /* a flow or a thin product follows */
         launch_attend_decode(d->stream, &a);
     }
     launch_attend_prefill(d->stream, &a);
@@ -692,5 +692,6 @@ void cuda_step_free(Device *d)
     cudaFree(d->part);
     cudaFree(d->arrived);
     cudaFree(d->meet);
+    cudaFree(d->square);
     mem_free(d->order);
 }
