@@ -161,7 +161,7 @@ DEV void part_sync(int id, int n) { asm volatile("bar.sync %0, %1;" ::"r"(id), "
  * returns when all earlier kernels are done. What lies before may only read what no kernel of the pass writes: weights, the
  * batch's arrays, pages of earlier passes; or what a kernel wrote that another has waited for before it let others come.
  * chain_go lets successors onto the SMs before a kernel's end. Where a product's CTAs came and took bandwidth that was
- * measured to cost 20 % of a decode step at batch 1; before a flow, which then fills its ring, it gains 2 %. */
+ * measured to cost 20 % of a decode step at batch 1; before a flow or a thin product, which then fills its ring, it gains 2 %. */
 #if __CUDA_ARCH__ >= 900
 DEV void chain_wait(void) { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 DEV void chain_go(void) { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
