@@ -289,7 +289,9 @@ static __global__ void __launch_bounds__(THREADS, 1) thin_kernel(const __grid_co
     int warp = threadIdx.x / WARP;
     uint32_t ring = shared_addr(smem), x = ring + a.n_stage * STAGE;
     Room *room = (Room *)(smem + a.n_stage * STAGE + a.input_bytes);
-    chain_go(); /* whoever follows cannot come before this CTA leaves, if it is as large; if it is small it does no harm */
+    /* Before chain_wait, and yet nothing runs far ahead: two of these CTAs never share an SM, so once all are there, all of the
+     * product before have left, and they had waited for what is before them. A small successor waits beside this CTA. */
+    chain_go();
     if (threadIdx.x == 0) {
         for (int i = 0; i < a.n_stage; i++) bar_init(shared_addr(&room->full[i]), 1), bar_init(shared_addr(&room->empty[i]), N_EAT);
         for (int i = 0; i < 2; i++) bar_init(shared_addr(&room->in_full[i]), 1), bar_init(shared_addr(&room->in_empty[i]), N_EAT);
