@@ -312,7 +312,7 @@ static void write_channels(const DialectRules *r, bool calls, bool words, Buf *o
 {
     write_open(out, "sequence");
     if (r->thinking != DIALECT_NO_REASONING) write_message(out, "<|channel|>analysis<|message|>");
-    if (calls) write_message(out, "<|channel|>commentary<|message|>");
+    if (calls && words) write_message(out, "<|channel|>commentary<|message|>"); /* said before a call that is free */
     write_open(out, "or");
     if (calls) write_channel_calls(r, out);
     if (words) {

@@ -28,18 +28,38 @@ void parse_tell(DialectParser *p, DialectEventKind kind, Str text)
     buf_str(&p->out, text);
 }
 
-void parse_begin(DialectParser *p)
+/* Whether a call of this output has the id already; if not, it is noted. */
+static bool id_taken(DialectParser *p, Str id)
+{
+    Buf line = { 0 };
+    buf_printf(&line, "\n%.*s\n", STR_FMT(id));
+    bool taken = p->ids.n && str_find(buf_view(&p->ids), buf_view(&line), 0) != SIZE_MAX;
+    if (!taken) buf_str(&p->ids, buf_view(&line));
+    buf_free(&line);
+    return taken;
+}
+
+/* The id that the model wrote, unless it wrote none or one twice: results are matched to calls by it. */
+static void settle_id(DialectParser *p)
 {
     char id[DIALECT_ID_BYTES];
+    int number = p->o.first_call + p->n_calls;
+    bool good = p->id.n && p->id.n < DIALECT_ID_BYTES && !id_taken(p, buf_view(&p->id));
+    for (; !good; number++) {
+        dialect_id(p->o.dialect->ids, p->o.seed, number, buf_view(&p->name), id);
+        good = !id_taken(p, str_of(id));
+        buf_clear(&p->id);
+        buf_str(&p->id, str_of(id));
+    }
+}
+
+void parse_begin(DialectParser *p)
+{
     flush(p);
     p->newlines = 0;
     p->at_start = false;
     p->bare_over = true;
-    if (p->id.n == 0 || p->id.n >= DIALECT_ID_BYTES) {
-        dialect_id(p->o.dialect->ids, p->o.seed, p->o.first_call + p->n_calls, buf_view(&p->name), id);
-        buf_clear(&p->id);
-        buf_str(&p->id, str_of(id));
-    }
+    settle_id(p);
     p->tool = dialect_tools_find(p->o.tools, buf_view(&p->name));
     DialectEvent e = { .kind = DIALECT_CALL, .call = p->n_calls++, .name = buf_view(&p->name), .id = buf_view(&p->id) };
     p->sink(p->ctx, &e);
@@ -265,6 +285,7 @@ void dialect_parser_free(DialectParser *p)
     buf_free(&p->out);
     buf_free(&p->name);
     buf_free(&p->id);
+    buf_free(&p->ids);
     buf_free(&p->key);
     buf_free(&p->value);
     mem_free(p);

@@ -75,6 +75,7 @@ struct DialectParser {
     int tool;      /* of the call under way, -1: unknown */
     int n_calls;
     Buf name, id;
+    Buf ids; /* of all calls so far, a line each with a newline before it too */
 
     /* arguments (read_*.c) */
     int place;      /* the reader's state */

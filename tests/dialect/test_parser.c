@@ -320,6 +320,20 @@ static void test_ids(void **state)
     }
 }
 
+/* An id that the model writes twice is kept once: results could not be told apart. */
+static void test_ids_differ(void **state)
+{
+    (void)state;
+    DialectOptions o = { .dialect = dialect_find(STR("kimi_k2")) };
+    Buf text = { 0 };
+    for (int i = 0; i < 3; i++)
+        buf_str(&text, STR("<|tool_call_begin|>functions.f:1<|tool_call_argument_begin|>{}<|tool_call_end|>"));
+    Heard h = listen(&o, buf_view(&text), 0, NULL);
+    assert_true(str_is(buf_view(&h.ids), "functions.f:1 functions.f:2 functions.f:3 "));
+    heard_free(&h);
+    buf_free(&text);
+}
+
 /* Work stays in proportion to the text. */
 static void test_long(void **state)
 {
@@ -345,9 +359,11 @@ static void test_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_meanings),        cmocka_unit_test(test_cuts),      cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_joined),          cmocka_unit_test(test_made_json), cmocka_unit_test(test_prompt),
-        cmocka_unit_test(test_whole_reasoning), cmocka_unit_test(test_ids),       cmocka_unit_test(test_long),
+        cmocka_unit_test(test_meanings),        cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_damaged),         cmocka_unit_test(test_joined),
+        cmocka_unit_test(test_made_json),       cmocka_unit_test(test_prompt),
+        cmocka_unit_test(test_whole_reasoning), cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_ids_differ),      cmocka_unit_test(test_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
