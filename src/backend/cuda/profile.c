@@ -16,6 +16,7 @@ static const double IDLE_MAX_S = 0.05; /* longer: there was nothing to do */
 typedef struct {
     cudaEvent_t begin, end;
     bool decode, looked;
+    bool over; /* all of it is queued: a draw may come later than the rest */
     int rows;
     double host_s, flop, kv_bytes;
 } Flight;
@@ -109,7 +110,7 @@ static void sum_oldest(Profile *p)
 void cuda_profile_collect(Device *d)
 {
     Profile *p = d->profile;
-    while (p && p->n && cudaEventQuery(p->flight[p->first].end) == cudaSuccess) sum_oldest(p);
+    while (p && p->n && p->flight[p->first].over && cudaEventQuery(p->flight[p->first].end) == cudaSuccess) sum_oldest(p);
 }
 
 void cuda_profile(Device *d, DeviceProfile *out)
@@ -171,6 +172,7 @@ bool cuda_profile_begin(Device *d, bool decode)
     Flight *f = newest(p);
     f->decode = decode;
     f->looked = p->looking = to_be_looked_at(p, decode);
+    f->over = false;
     f->rows = d->n_tok;
     f->host_s = 0;
     if (f->looked) weigh(d, f);
@@ -201,5 +203,6 @@ void cuda_profile_end(Device *d, bool of_pass)
     Flight *f = newest(p);
     f->host_s += (double)(clock_ns() - p->entered_ns) / 1e9;
     cuda_ok(d, cudaEventRecord(f->end, d->stream));
+    f->over = of_pass;
     p->looking = p->looking && !of_pass;
 }
