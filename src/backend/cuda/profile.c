@@ -110,7 +110,8 @@ static void sum_oldest(Profile *p)
 void cuda_profile_collect(Device *d)
 {
     Profile *p = d->profile;
-    while (p && p->n && p->flight[p->first].over && cudaEventQuery(p->flight[p->first].end) == cudaSuccess) sum_oldest(p);
+    while (p && p->n && p->flight[p->first].over && cudaEventQuery(p->flight[p->first].end) == cudaSuccess)
+        sum_oldest(p);
 }
 
 void cuda_profile(Device *d, DeviceProfile *out)
