@@ -1,6 +1,6 @@
 /* grammar_check.c - `radish grammar-check`: constraints and texts as JSON lines on standard input, a verdict and times for each
  * on standard output, a line for a line. Needs no weights. compile_us is compiling and the first mask; mask_us a mask and the
- * acceptance of its token, each of them with "times": true. */
+ * acceptance of its token, each of them with "times": true, and by the thread's own clock with "times": "cpu". */
 #include <jansson.h>
 #include <stdio.h>
 
@@ -134,7 +134,9 @@ static void check_line(const Tokenizer *t, GrammarVocab *v, Str line, Buf *out)
         print_failure(out, err.err.text, err.pointer);
     } else {
         Check c = { .t = t, .g = g, .out = out, .tok_flags = spec.kind == GRAMMAR_STRUCTURAL_TAG ? TOK_SPECIALS : 0 };
-        c.times = str_is(grammar_run_member(line, "times"), "true");
+        Str times = grammar_run_member(line, "times");
+        c.run.cpu = str_is(times, "\"cpu\"");
+        c.times = c.run.cpu || str_is(times, "true");
         grammar_run_first_mask(g);
         buf_printf(out, "{\"ok\":true,\"compile_us\":%lld,\"results\":[", (long long)((clock_ns() - began) / 1000));
         check_all(&c, grammar_run_member(line, "instances"), false);

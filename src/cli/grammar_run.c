@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <time.h>
 
 static Str piece(void *arg, int32_t id)
 {
@@ -39,13 +40,22 @@ void grammar_run_first_mask(Grammar *g)
     mem_free(words);
 }
 
+static int64_t now_ns(const GrammarRun *r)
+{
+    struct timespec t;
+    if (!r->cpu) return clock_ns();
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
 static void add_us(GrammarRun *r, int64_t began)
 {
+    int64_t now = now_ns(r);
     if (r->n == r->cap) {
         r->cap = MAX(r->cap * 2, (size_t)256);
         r->us = mem_grow(r->us, r->cap * sizeof *r->us);
     }
-    r->us[r->n++] = (double)(clock_ns() - began) / 1e3;
+    r->us[r->n++] = (double)(now - began) / 1e3;
 }
 
 static bool allowed(const uint32_t *words, int32_t id)
@@ -61,14 +71,14 @@ void grammar_run_text(GrammarMatcher *m, const Tokenizer *t, Str text, int tok_f
     const int32_t *end = tok_stop_ids(t, &n_ends);
     tok_encode(t, text, tok_flags, &ids);
     for (bool good = true; i < ids.n && good; i += good) {
-        int64_t began = clock_ns();
+        int64_t began = now_ns(run);
         good = grammar_mask(m, words, n_words) && allowed(words, ids.p[i]) && grammar_accept(m, ids.p[i]);
         add_us(run, began);
     }
     run->at = (int)i;
     run->accepted = false;
     if (i == ids.n) {
-        int64_t began = clock_ns();
+        int64_t began = now_ns(run);
         bool good = grammar_mask(m, words, n_words);
         add_us(run, began);
         for (size_t k = 0; k < n_ends && good; k++) run->accepted |= allowed(words, end[k]);

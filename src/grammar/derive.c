@@ -241,9 +241,12 @@ static uint64_t weight(const Exprs *x, uint32_t e, int depth)
 
 static uint32_t saturate(Exprs *x, uint32_t e, uint32_t reach, int depth);
 
+/* Within reach bytes a bound is not met that takes more of them. */
 static uint32_t saturate_repeat(Exprs *x, const ExprNode *n, uint32_t reach)
 {
-    uint32_t min = MIN(n->b, reach), max = n->c > reach ? BUILD_INF : n->c;
+    uint32_t min = MIN(n->b, reach);
+    bool far = (uint64_t)n->c * MAX(exprs_shortest(x, n->a), 1u) > reach;
+    uint32_t max = far ? BUILD_INF : n->c;
     return exprs_repeat(x, n->a, min, max);
 }
 
@@ -279,14 +282,25 @@ static uint32_t each_part(Exprs *x, uint32_t e, uint32_t (*fn)(Exprs *x, uint32_
     return all;
 }
 
-/* A meeting of characters C{m,n}, perhaps with a tail, and one node A without complements: a string of the meeting with A's
- * remainder needs no more than m + states(A) characters, so if n leaves that many beyond reach it does not bind. */
+/* Characters that a string of C{m,n} and a begun string of `other` may need to be whole. Where C is any character and m is 0, what
+ * `other` lacks is enough; else no more than m + states(other), as a longer one repeats a state. */
+static uint64_t need_of(const Exprs *x, const ExprNode *loop, uint32_t tail, uint32_t other)
+{
+    bool json = loop->a == x->any[SPELL_JSON] && (x->node[other].flags & X_JSON),
+         utf8 = loop->a == x->any[SPELL_UTF8] && (x->node[other].flags & X_UTF8);
+    uint32_t closing = tail == EXPR_EMPTY && loop->b == 0 && (json || utf8) ? exprs_closing(x, other) : UINT32_MAX;
+    if (closing != UINT32_MAX) return closing + 2ull;
+    return (uint64_t)loop->b + weight(x, other, 0) + weight(x, tail, 0) + 2;
+}
+
+/* A meeting of characters C{m,n}, perhaps with a tail, and one node A without complements: if n leaves enough beyond reach it does
+ * not bind. */
 static uint32_t saturate_side(Exprs *x, uint32_t side, uint32_t other, uint32_t *reach)
 {
     ExprNode n;
     uint32_t tail;
     if (!counted(x, side, &n, &tail)) return side;
-    uint64_t need = (uint64_t)*reach + n.b + weight(x, other, 0) + weight(x, tail, 0) + 2;
+    uint64_t need = *reach + need_of(x, &n, tail, other);
     return n.c < need || need > WEIGHT_MAX ? side : uncounted(x, &n, tail);
 }
 
@@ -437,7 +451,7 @@ static uint32_t bound(const Exprs *x, uint32_t e, uint32_t reach, uint32_t least
         uint32_t tail = p->kind == X_CAT ? p->b : EXPR_EMPTY, loop = p->kind == X_CAT ? p->a : part;
         const ExprNode *l = &x->node[loop];
         if (x->node[other].flags & X_BIG || l->kind != X_REPEAT || !(x->node[l->a].flags & X_CHAR)) return 0;
-        uint64_t need = (uint64_t)reach + l->b + weight(x, other, 0) + weight(x, tail, 0) + 2;
+        uint64_t need = reach + need_of(x, l, tail, other);
         return need < least ? bound(x, part, reach, least, depth + 1) : 0;
     }
     return 0;

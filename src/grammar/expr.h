@@ -106,6 +106,10 @@ uint32_t exprs_repeat(Exprs *x, uint32_t a, uint32_t min, uint32_t max);
 /* Says that a node holds all characters of the groups given; flags: X_CHAR and a spelling if it holds nothing else. */
 void exprs_mark_char(Exprs *x, uint32_t e, uint64_t groups, unsigned flags);
 
+/* The most bytes that any begun string of e lacks to be whole; UINT32_MAX: not known (intersections, complements). */
+uint32_t exprs_closing(const Exprs *x, uint32_t e);
+/* At most the bytes of its shortest string. */
+uint32_t exprs_shortest(const Exprs *x, uint32_t e);
 /* Brings class_of up to date with the sets and literals made so far. */
 void exprs_classes(Exprs *x);
 uint32_t exprs_derive(Exprs *x, uint32_t e, uint8_t byte);

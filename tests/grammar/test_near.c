@@ -43,6 +43,11 @@ static GrammarVocab *vocabulary(Tokens *t, Rng *rng, int n)
         tokens_add(t, run, (size_t)i + 1);
         tokens_add(t, run, (size_t)i + 2);
     }
+    for (int i = 55; i <= 62; i++) { /* the longest of all */
+        char run[64];
+        memset(run, 'a', sizeof run);
+        tokens_add(t, run, (size_t)i);
+    }
     for (int i = 0; i < n; i++) {
         char text[64];
         size_t len = 0, want = rng_below(rng, 4) ? 1 + rng_below(rng, 12) : 1 + rng_below(rng, 60);
@@ -133,6 +138,29 @@ static void test_lengths(void **state)
     mem_free(t);
 }
 
+/* Lengths beside a pattern that lacks a few bytes wherever it stands: bounds that are just met, and just not. */
+static void test_patterns(void **state)
+{
+    static const char *const patterns[] = { "^(aa+ )*aa+b$",    "^(a{3}|e){2,30}$", "^(key ?){0,40}x-$",
+                                            "^a*(_id)?$",       "^a*bbbbbbbbbb$",   "^a*(x[0-9]{9}){2}$",
+                                            "^(a|bbbbbbbbb)*$", "^(a{9}e){2,9}$" };
+    Tokens *t = mem_alloc(sizeof *t);
+    Rng rng = { 74 };
+    char text[200];
+    (void)state;
+    GrammarVocab *v = vocabulary(t, &rng, 300);
+    for (size_t i = 0; i < COUNT(patterns) * 28; i++) {
+        int most = i < COUNT(patterns) * 24 ? 58 + (int)(i / COUNT(patterns)) : 22 + (int)rng_below(&rng, 20);
+        snprintf(text, sizeof text, "{\"type\":\"string\",\"maxLength\":%d,\"pattern\":\"%s\"}", most,
+                 patterns[i % COUNT(patterns)]);
+        Grammar *g = schema(v, text);
+        for (int k = 0; k < 3; k++) walk_after(g, t, &rng, "\"", 5);
+        grammar_drop(g);
+    }
+    grammar_vocab_drop(v);
+    mem_free(t);
+}
+
 /* Lexemes of their own beside the loop. */
 static void test_parts(void **state)
 {
@@ -161,6 +189,6 @@ static void test_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_keys), cmocka_unit_test(test_lengths),
-                                        cmocka_unit_test(test_parts) };
+                                        cmocka_unit_test(test_patterns), cmocka_unit_test(test_parts) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
