@@ -11,6 +11,8 @@ static const Route *const routes[] = {
     &tokenize_v1_route,
     &detokenize_route,
     &detokenize_v1_route,
+    &parse_function_call_route,
+    &separate_reasoning_route,
     &root_route,
     &health_route,
     &health_ready_route,

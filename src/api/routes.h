@@ -32,6 +32,7 @@ const char *routes_methods(const Route *r);
 
 extern const Route completions_route, chat_route, models_route, model_route, generate_route;
 extern const Route tokenize_route, tokenize_v1_route, detokenize_route, detokenize_v1_route;
+extern const Route parse_function_call_route, separate_reasoning_route;
 extern const Route root_route, health_route, health_ready_route, health_generate_route, ping_route, version_route;
 extern const Route model_info_route, get_model_info_route, server_info_route, get_server_info_route;
 extern const Route get_load_route, loads_route, flush_cache_route, abort_route, metrics_route;

@@ -1,47 +1,8 @@
 /* tokenize.c - /tokenize and /detokenize: text to ids and back, also of whole conversations. On a text thread. */
+#include "api/job.h"
 #include "api/openai.h"
-#include "api/reply.h"
 #include "api/routes.h"
 #include "base/jsonw.h"
-
-typedef struct {
-    Server *server;
-    HttpReply *reply;
-    Buf body;
-    Status (*work)(Server *s, Params *p, Buf *out);
-} Job;
-
-static void run_job(void *job)
-{
-    Job *j = job;
-    Err err = { 0 };
-    json_t *root = NULL;
-    Buf out = { 0 };
-    Params p = { .where = "", .arena = arena_new(0), .err = &err };
-    call_dequeued(j->server, j->body.n);
-    Status status = params_parse(buf_view(&j->body), &root, &err);
-    p.o = root;
-    if (status == OK) status = j->work(j->server, &p, &out);
-    if (status == OK)
-        reply_json(j->reply, &out);
-    else
-        reply_err(j->reply, &err, p.param, NULL);
-    json_decref(root);
-    arena_free(p.arena);
-    buf_free(&out);
-    buf_free(&j->body);
-    mem_free(j);
-}
-
-static void start(Server *s, HttpReply *r, Status (*work)(Server *s, Params *p, Buf *out))
-{
-    Job *j = mem_alloc(sizeof *j);
-    *j = (Job){ s, r, http_take_body(r), work };
-    if (call_queue(s, j->body.n, run_job, j)) return;
-    reply_error(r, 503, STR("too many requests are waiting; try again"), NULL, NULL);
-    buf_free(&j->body);
-    mem_free(j);
-}
 
 /* ---- text to ids ---- */
 
@@ -143,13 +104,13 @@ static Status detokenize(Server *s, Params *p, Buf *out)
 static void handle_tokenize(Server *s, const HttpRequest *q, HttpReply *r)
 {
     (void)q;
-    start(s, r, tokenize);
+    job_start(s, r, tokenize);
 }
 
 static void handle_detokenize(Server *s, const HttpRequest *q, HttpReply *r)
 {
     (void)q;
-    start(s, r, detokenize);
+    job_start(s, r, detokenize);
 }
 
 const Route tokenize_route = { "/tokenize", ROUTE_POST, handle_tokenize };

@@ -45,6 +45,9 @@ const DialectReasoning *dialect_reasoning_at(size_t i);
 /* Whether an output begins inside the reasoning: the prompt's end opens it, or the model always does so. */
 bool dialect_reasoning_inside(const DialectReasoning *r, Str prompt);
 
+/* The same of an output whose prompt is not known: it closes what it has not opened, or the model always does so. */
+bool dialect_reasoning_goes_on(const DialectReasoning *r, Str output);
+
 /* Calls fn with every mark, and with the parts of marks that a tokenizer may hold as special tokens: the text of those must reach
  * the parser. A mark may come twice; some are no more than a bracket. Either description may be NULL. */
 void dialect_marks(const Dialect *d, const DialectReasoning *r, void (*fn)(void *ctx, Str mark), void *ctx);

@@ -84,3 +84,10 @@ bool dialect_reasoning_inside(const DialectReasoning *r, Str prompt)
     if (!r || r->channels) return false;
     return r->always || str_ends(str_trim(prompt), str_of(r->open));
 }
+
+bool dialect_reasoning_goes_on(const DialectReasoning *r, Str output)
+{
+    if (!r || r->channels) return false;
+    size_t open = str_find(output, str_of(r->open), 0), close = str_find(output, str_of(r->close), 0);
+    return r->always || (close != SIZE_MAX && close < open);
+}

@@ -58,6 +58,10 @@ static void test_inside(void **state)
     assert_false(dialect_reasoning_inside(qwen, STR("<|im_start|>assistant\n")));
     assert_true(dialect_reasoning_inside(r1, STR("<|im_start|>assistant\n")));
     assert_false(dialect_reasoning_inside(NULL, STR("<think>")));
+    assert_true(dialect_reasoning_goes_on(qwen, STR("Hm</think>ok")));
+    assert_true(dialect_reasoning_goes_on(r1, STR("Hm")));
+    assert_false(dialect_reasoning_goes_on(qwen, STR("Hm")));
+    assert_false(dialect_reasoning_goes_on(qwen, STR("<think>Hm</think>ok")));
 }
 
 static void test_tools(void **state)

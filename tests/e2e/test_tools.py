@@ -105,6 +105,28 @@ def test_reasoning(build):
         s.stop()
 
 
+def test_texts(build):
+    """Answers that came from elsewhere are taken apart."""
+    s = Server(build)
+    try:
+        text = 'Ok.\n<tool_call>\n{"name": "say", "arguments": {"word": "no"}}\n</tool_call>'
+        a = s.good("/parse_function_call", {"text": text, "tools": TOOLS, "tool_call_parser": "qwen25"})
+        assert a == {"normal_text": "Ok.", "calls": [{"tool_index": 1, "name": "say", "parameters": '{"word": "no"}'}]}, a
+        for given in ("<think>Hm</think>\nok", "Hm</think>ok"):
+            a = s.good("/separate_reasoning", {"text": given, "reasoning_parser": "qwen3"})
+            assert a == {"reasoning_text": "Hm", "text": "ok"}, a
+        for path, body, param in [("/parse_function_call", {"text": text, "tools": TOOLS, "tool_call_parser": "morse"}, "tool_call_parser"),
+                                  ("/parse_function_call", {"text": text, "tools": TOOLS}, "tool_call_parser"),
+                                  ("/parse_function_call", {"text": text, "tools": [{}], "tool_call_parser": "hermes"}, "tools"),
+                                  ("/parse_function_call", {"tools": TOOLS, "tool_call_parser": "hermes"}, "text"),
+                                  ("/separate_reasoning", {"text": 1, "reasoning_parser": "qwen3"}, "text"),
+                                  ("/separate_reasoning", {"text": "", "reasoning_parser": ""}, "reasoning_parser")]:
+            status, a = s.post(path, body)
+            assert status == 400 and a["error"]["param"] == param, (body, a)
+    finally:
+        s.stop()
+
+
 def main():
     build = sys.argv[1]
     model()
@@ -112,8 +134,9 @@ def main():
     for dialect in some:
         test_dialect(build, dialect)
         print(f"ok {dialect}", flush=True)
-    test_reasoning(build)
-    print("ok reasoning")
+    for test in (test_reasoning, test_texts):
+        test(build)
+        print(f"ok {test.__name__}", flush=True)
 
 
 main()
