@@ -137,7 +137,7 @@ static Status read_guided(Params *p, const Out *out)
     return read_structured_outputs(p, out);
 }
 
-Status params_constraint(Params *p, bool openai, RadishRequest *q, const char **field)
+Status constraint_read(Params *p, bool openai, RadishRequest *q, const char **field)
 {
     Out out = { q, field };
     TRY(put_fields(p, &out, NULL, plain, COUNT(plain)));

@@ -99,7 +99,7 @@ static Status read_sampling(Call *c, Params *p, const json_t *o, RadishRequest *
     inner.where = "sampling_params.";
     TRY(params_unsupported(&inner));
     TRY(params_int(&inner, "max_new_tokens", 0, INT32_MAX, &q->max_new_tokens));
-    TRY(params_constraint(&inner, false, q, &c->constraint));
+    TRY(constraint_read(&inner, false, q, &c->constraint));
     return params_sampling(&inner, false, q, n);
 }
 

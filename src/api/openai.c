@@ -41,7 +41,7 @@ Status openai_common(Call *c, Params *p, RadishRequest *q)
     TRY(params_bool(p, "return_token_ids", &c->return_ids));
     TRY(params_bool(p, "return_prompt_token_ids", &c->return_prompt_ids));
     TRY(params_int(p, "priority", INT32_MIN, INT32_MAX, &q->priority));
-    TRY(params_constraint(p, true, q, &c->constraint));
+    TRY(constraint_read(p, true, q, &c->constraint));
     return params_sampling(p, true, q, &c->n);
 }
 

@@ -43,9 +43,9 @@ Status params_refuse(Params *p, const char *key, const char *fmt, ...) PRINTF_LI
 /* Everything about drawing tokens but the prompt and the logprobs. openai: the names of /v1 (max_tokens, min_tokens, seed), else of
  * /generate (max_new_tokens, min_new_tokens, sampling_seed). *n: how many answers. */
 Status params_sampling(Params *p, bool openai, RadishRequest *q, int *n);
-/* What the answer must be, if anything; its text is borrowed from p. *field: the field that says so, for refusals that come later; it
+/* constraint.c: what the answer must be, if anything; its text is borrowed from p. *field: the field that says so, for refusals that come later; it
  * is left alone if there is none. openai: the fields of /v1 besides SGLang's. */
-Status params_constraint(Params *p, bool openai, RadishRequest *q, const char **field);
+Status constraint_read(Params *p, bool openai, RadishRequest *q, const char **field);
 /* Refuses what is asked for but not built, so that it is never silently ignored. */
 Status params_unsupported(Params *p);
 /* cache_salt and extra_key as one salt; NULL if neither is given. index: of the prompt, for lists. */

@@ -155,7 +155,7 @@ static void test_constraints(void **state)
         Case *c = open_case(good[i].body);
         RadishRequest q = { 0 };
         const char *field = NULL;
-        assert_int_equal(params_constraint(&c->p, true, &q, &field), OK);
+        assert_int_equal(constraint_read(&c->p, true, &q, &field), OK);
         assert_int_equal(q.constraint, good[i].kind);
         assert_true(str_eq((Str){ q.constraint_text, q.n_constraint_text }, str_of(good[i].text)));
         assert_true(str_eq(str_of(q.constraint_options), str_of(good[i].options)));
@@ -187,7 +187,7 @@ static void test_bad_constraints(void **state)
         Case *c = open_case(bad[i][0]);
         RadishRequest q = { 0 };
         const char *field = NULL;
-        assert_int_equal(params_constraint(&c->p, true, &q, &field), E_INVALID);
+        assert_int_equal(constraint_read(&c->p, true, &q, &field), E_INVALID);
         if (!strstr(c->err.text, bad[i][1])) print_error("%s: %s\n", bad[i][0], c->err.text);
         assert_non_null(strstr(c->err.text, bad[i][1]));
         assert_non_null(c->p.param);
@@ -197,7 +197,7 @@ static void test_bad_constraints(void **state)
     Case *c = open_case("{\"guided_regex\":\"a\",\"response_format\":{\"type\":\"json_object\"}}");
     RadishRequest q = { 0 };
     const char *field = NULL;
-    assert_int_equal(params_constraint(&c->p, false, &q, &field), OK); /* not /generate's fields */
+    assert_int_equal(constraint_read(&c->p, false, &q, &field), OK); /* not /generate's fields */
     assert_int_equal(q.constraint, RADISH_FREE);
     close_case(c);
 }
