@@ -82,6 +82,7 @@ typedef struct {
     DialectTools *tools;
     DialectChoice choice;
     int named, first_call; /* first_call: how many the conversation has had */
+    int thinking_tokens;   /* 0: no bound */
     bool parallel, inside, whole_reasoning;
 } ChatTools;
 

@@ -7,7 +7,7 @@
 #include "base/jsonw.h"
 #include "base/log.h"
 
-enum { MARKS_MAX = 256 };
+enum { MARKS_MAX = 256, THINKING_MAX = 1 << 20 };
 
 /* ---- the server's model ---- */
 
@@ -118,6 +118,21 @@ static Status read_tools(Call *c, Params *p)
     return params_refuse(p, "tool_choice", "names %.*s, which is none of the tools", (int)MIN(name.n, 64u), name.p);
 }
 
+/* Tokens of reasoning after which it is closed. */
+static Status read_budget(Call *c, Params *p)
+{
+    static const char *const keys[] = { "thinking_token_budget", "thinking_budget" };
+    const DialectReasoning *r = c->server->reasoning;
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        if (!params_get(p, keys[i])) continue;
+        TRY(params_int(p, keys[i], 1, THINKING_MAX, &c->chat.thinking_tokens));
+        Str close = r ? dialect_reasoning_close(r) : (Str){ 0 };
+        if (!r || radish_token_id(c->server->radish, close.p, close.n) < 0)
+            return params_refuse(p, keys[i], "needs a model whose reasoning ends with a token of its own");
+    }
+    return OK;
+}
+
 Status chat_tools_read(Call *c, Params *p)
 {
     ChatTools *t = &c->chat;
@@ -127,6 +142,7 @@ Status chat_tools_read(Call *c, Params *p)
     TRY(params_bool(p, "stream_reasoning", &streamed));
     t->reasoning = separate ? c->server->reasoning : NULL;
     t->whole_reasoning = !streamed;
+    TRY(read_budget(c, p));
     return read_tools(c, p);
 }
 
@@ -149,6 +165,9 @@ static Status meet_constraint(Call *c, Params *p, const RadishRequest *q)
     if (t->choice == DIALECT_REQUIRED || t->choice == DIALECT_NAMED)
         return params_refuse(p, "tool_choice", "asks for a call and %s for an answer of another form: send one of them",
                              c->constraint);
+    if (t->thinking_tokens)
+        return params_refuse(p, "thinking_budget",
+                             "bounds what comes before the answer, and %s is for all of it: send one", c->constraint);
     if (q->constraint == RADISH_STRUCTURAL_TAG) return OK; /* which may well write calls */
     t->dialect = NULL;
     t->reasoning = NULL;
@@ -168,6 +187,7 @@ Status chat_tools_constrain(Call *c, Params *p, Str prompt, RadishRequest *q)
                            .choice = t->tools && t->dialect ? t->choice : DIALECT_NONE,
                            .named = t->named,
                            .parallel = t->parallel,
+                           .thinking_tokens = t->thinking_tokens,
                            .thinking = !reasoning  ? DIALECT_NO_REASONING
                                        : t->inside ? DIALECT_INSIDE
                                                    : DIALECT_MAY_REASON };
@@ -182,7 +202,7 @@ Status chat_tools_constrain(Call *c, Params *p, Str prompt, RadishRequest *q)
         q->constraint_text = text.p;
         q->n_constraint_text = text.n;
         q->constraint_options = NULL;
-        if (!c->constraint) c->constraint = "tools";
+        if (!c->constraint) c->constraint = rules.tools ? "tools" : "thinking_budget";
     }
     buf_free(&b);
     return OK;

@@ -300,19 +300,34 @@ static void write_channel_calls(const DialectRules *r, Buf *out)
     buf_char(out, '}');
 }
 
-static void write_message(Buf *out, const char *header)
+/* Begin, thoughts, end: as long as the model likes, or up to so many tokens. */
+static void write_thoughts(const DialectRules *r, Str begin, Str end, Buf *out)
 {
-    write_optional(out, "optional");
-    write_any_until(out, str_of(header), STR("<|end|><|start|>assistant"));
-    buf_char(out, '}');
+    if (r->thinking_tokens <= 0) {
+        write_any_until(out, begin, end);
+        return;
+    }
+    tag_begin(out, begin);
+    buf_str(out, STR("{\"type\":\"any_tokens\",\"exclude_tokens\":["));
+    jsonw_str(out, str_of(r->reasoning->close));
+    buf_printf(out, "],\"max_tokens\":%d}", r->thinking_tokens);
+    tag_end(out, end);
 }
 
 /* The model ends its output behind a call, so there is one at most. */
 static void write_channels(const DialectRules *r, bool calls, bool words, Buf *out)
 {
     write_open(out, "sequence");
-    if (r->thinking != DIALECT_NO_REASONING) write_message(out, "<|channel|>analysis<|message|>");
-    if (calls && words) write_message(out, "<|channel|>commentary<|message|>"); /* said before a call that is free */
+    if (r->thinking != DIALECT_NO_REASONING) {
+        write_optional(out, "optional");
+        write_thoughts(r, STR("<|channel|>analysis<|message|>"), STR("<|end|><|start|>assistant"), out);
+        buf_char(out, '}');
+    }
+    if (calls && words) { /* said before a call that is free */
+        write_optional(out, "optional");
+        write_any_until(out, STR("<|channel|>commentary<|message|>"), STR("<|end|><|start|>assistant"));
+        buf_char(out, '}');
+    }
     write_open(out, "or");
     if (calls) write_channel_calls(r, out);
     if (words) {
@@ -347,8 +362,11 @@ static void write_rest(const DialectRules *r, bool must_call, bool may_call, Buf
             write_triggered(r, out);
     } else if (r->answer.n) {
         write_schema(out, r->answer, NULL);
-    } else {
+    } else if (r->dialect && r->choice == DIALECT_NONE && r->tools) {
         write_no_calls(r, out);
+    } else {
+        jsonw_sep(out);
+        buf_str(out, STR("{\"type\":\"any_text\"}"));
     }
 }
 
@@ -357,7 +375,7 @@ static void write_reasoning(const DialectRules *r, Buf *out)
     bool inside = r->thinking == DIALECT_INSIDE;
     if (!inside) write_optional(out, "optional");
     write_open(out, "sequence");
-    write_any_until(out, inside ? STR("") : str_of(r->reasoning->open), str_of(r->reasoning->close));
+    write_thoughts(r, inside ? STR("") : str_of(r->reasoning->open), str_of(r->reasoning->close), out);
     write_regex(out, "\\n{0,2}");
     write_close(out);
     if (!inside) buf_char(out, '}');
@@ -367,10 +385,11 @@ void dialect_constraint(const DialectRules *r, Buf *out)
 {
     bool tools = dialect_tools_count(r->tools) > 0 && r->dialect;
     bool must = tools && (r->choice == DIALECT_REQUIRED || r->choice == DIALECT_NAMED);
-    bool may = must || (tools && r->choice == DIALECT_AUTO && (any_strict(r->tools) || r->answer.n));
+    bool bounded = r->reasoning && r->thinking != DIALECT_NO_REASONING && r->thinking_tokens > 0;
+    bool may = must || (tools && r->choice == DIALECT_AUTO && (any_strict(r->tools) || r->answer.n || bounded));
     bool channels = (r->dialect && r->dialect->channels) || (r->reasoning && r->reasoning->channels);
     if (r->choice == DIALECT_NAMED) CHECK(r->named >= 0 && (size_t)r->named < dialect_tools_count(r->tools));
-    if (!may && !r->answer.n && !(tools && r->choice == DIALECT_NONE && !channels)) return;
+    if (!may && !r->answer.n && !bounded && !(tools && r->choice == DIALECT_NONE && !channels)) return;
     buf_str(out, STR("{\"type\":\"structural_tag\",\"format\":"));
     if (channels) {
         write_channels(r, may, !must, out);

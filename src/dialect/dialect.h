@@ -42,6 +42,8 @@ const DialectReasoning *dialect_reasoning_find(Str name);
 const DialectReasoning *dialect_reasoning_detect(Str chat_template);
 const char *dialect_reasoning_name(const DialectReasoning *r);
 const DialectReasoning *dialect_reasoning_at(size_t i);
+/* The mark that ends it. */
+Str dialect_reasoning_close(const DialectReasoning *r);
 /* Whether an output begins inside the reasoning: the prompt's end opens it, or the model always does so. */
 bool dialect_reasoning_inside(const DialectReasoning *r, Str prompt);
 
@@ -115,6 +117,8 @@ typedef struct {
     int named;     /* index of the tool, for DIALECT_NAMED */
     bool parallel; /* more calls than one */
     DialectThinking thinking;
+    int thinking_tokens; /* reasoning is closed after so many tokens, 0: when the model closes it. Needs a closing mark that is one
+                            token of the model (dialect_reasoning_close) */
     Str answer; /* a JSON Schema that a final answer fulfils; empty: free text */
 } DialectRules;
 

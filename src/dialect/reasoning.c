@@ -59,6 +59,11 @@ const char *dialect_reasoning_name(const DialectReasoning *r)
     return r->names[0];
 }
 
+Str dialect_reasoning_close(const DialectReasoning *r)
+{
+    return str_of(r->close);
+}
+
 const DialectReasoning *dialect_reasoning_find(Str name)
 {
     for (size_t i = 0; i < COUNT(all); i++)

@@ -432,6 +432,8 @@ static void check_rules(const App *a)
            ASK TOOLS ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"sub\"}}}", 400,
            "names sub, which is none of the tools");
     expect(a, "/v1/chat/completions", ASK "\"tools\":{}}", 400, "tools must be a list");
+    expect(a, "/v1/chat/completions", ASK "\"thinking_budget\":5}", 400,
+           "thinking_budget needs a model whose reasoning ends with a token of its own");
 #undef ASK
 }
 

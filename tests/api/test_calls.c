@@ -141,7 +141,8 @@ static Grammar *compile(GrammarVocab *v, const DialectRules *r)
     assert_true(text.n > 0);
     GrammarSpec spec = { GRAMMAR_STRUCTURAL_TAG, buf_view(&text), STR("") };
     if (grammar_compile(v, &spec, NULL, NULL, &g, &err) != OK)
-        fail_msg("%s: %s at %s in %.*s", dialect_name(r->dialect), err.err.text, err.pointer, STR_FMT(text));
+        fail_msg("%s: %s at %s in %.*s", r->dialect ? dialect_name(r->dialect) : "-", err.err.text, err.pointer,
+                 STR_FMT(text));
     buf_free(&text);
     return g;
 }
@@ -247,6 +248,27 @@ static bool accepts(GrammarVocab *v, const DialectRules *r, const char *text)
     return ok;
 }
 
+static bool accept_each(GrammarMatcher *m, const char *bytes)
+{
+    for (; *bytes; bytes++)
+        if (!grammar_accept(m, (unsigned char)*bytes)) return false;
+    return true;
+}
+
+/* Bytes, one token, bytes. */
+static bool accepts_tokens(GrammarVocab *v, const Tokens *t, const DialectRules *r, const char *a, const char *mark,
+                           const char *b)
+{
+    Grammar *g = compile(v, r);
+    GrammarMatcher *m = grammar_matcher_new(g);
+    int id = 256;
+    while (!str_is(t->token[id], mark)) id++;
+    bool ok = accept_each(m, a) && grammar_accept(m, id) && accept_each(m, b) && grammar_can_end(m);
+    grammar_matcher_free(m);
+    grammar_drop(g);
+    return ok;
+}
+
 static void test_choices(void **state)
 {
     (void)state;
@@ -275,6 +297,11 @@ static void test_choices(void **state)
     r.reasoning = dialect_reasoning_find(STR("qwen3"));
     assert_true(accepts(v, &r, "Hm {\n</think>\n\n{\"a\":1}"));
     assert_false(accepts(v, &r, "{\"a\":1}"));
+    /* Thoughts of at most three tokens, which are bytes here. */
+    DialectRules brief = { .reasoning = r.reasoning, .thinking = DIALECT_INSIDE, .thinking_tokens = 3 };
+    assert_true(accepts_tokens(v, &t, &brief, "abc", "</think>", "words"));
+    assert_true(accepts_tokens(v, &t, &brief, "a", "</think>", ""));
+    assert_false(accepts_tokens(v, &t, &brief, "abcd", "</think>", "words"));
     dialect_tools_free(list);
     /* Nothing to enforce: no text at all. */
     Buf out = { 0 };

@@ -99,6 +99,8 @@ def test_reasoning(build):
         assert plain["reasoning_content"] is None and plain["content"].strip() == a["message"]["reasoning_content"].strip()
         deltas = [c["choices"][0]["delta"].get("reasoning_content") for c in s.events("/v1/chat/completions", body) if c["choices"]]
         assert "".join(d for d in deltas if d) == a["message"]["reasoning_content"] and len([d for d in deltas if d]) > 3
+        status, why = s.post("/v1/chat/completions", {**body, "thinking_budget": 5})  # its vocabulary has no </think>
+        assert status == 400 and why["error"]["param"] == "thinking_budget", why
         whole = [c["choices"][0]["delta"].get("reasoning_content") for c in s.events("/v1/chat/completions", {**body, "stream_reasoning": False}) if c["choices"]]
         assert [d for d in whole if d] == [a["message"]["reasoning_content"]]
     finally:
