@@ -219,24 +219,38 @@ static bool search_alive(Exprs *x, uint32_t e)
 
 /* ---- saturation ---- */
 
-/* An upper bound of the states of an automaton for a node without complements: its positions, repetitions unrolled. */
+static uint64_t weight_of_others(const Exprs *x, const ExprNode *n, uint32_t but, int depth);
+
+/* An upper bound of the states of an automaton for a node without complements: its positions, repetitions unrolled; of a meeting, the
+ * pairs of both. */
 static uint64_t weight(const Exprs *x, uint32_t e, int depth)
 {
     uint64_t w = 0;
     for (;;) {
         const ExprNode *n = &x->node[e];
-        if (depth > SATURATE_DEPTH || w > WEIGHT_MAX || (n->flags & X_HARD)) return WEIGHT_MAX;
+        if (depth > SATURATE_DEPTH || w > WEIGHT_MAX || n->kind == X_NOT) return WEIGHT_MAX;
+        if (n->flags & X_CHAR) return w + 1; /* what is inside a character is on the way to one place */
         if (n->kind == X_CAT) {
             w += weight(x, n->a, depth + 1);
             e = n->b;
             continue;
         }
         if (n->kind == X_LIT) return w + n->b;
+        if (n->kind == X_AND) return w + weight_of_others(x, n, EXPR_NOTHING, depth + 1);
         if (n->kind == X_OR)
             for (uint32_t i = 0; i < n->b; i++) w += weight(x, x->kids[n->a + i], depth + 1);
         if (n->kind == X_REPEAT) w += weight(x, n->a, depth + 1) * MAX(n->c == BUILD_INF ? n->b : n->c, 1u);
         return w + 1;
     }
+}
+
+/* Of all parts of a meeting but one together. */
+static uint64_t weight_of_others(const Exprs *x, const ExprNode *n, uint32_t but, int depth)
+{
+    uint64_t w = 1;
+    for (uint32_t i = 0; i < n->b && w < WEIGHT_MAX; i++)
+        if (x->kids[n->a + i] != but) w *= weight(x, x->kids[n->a + i], depth) + 1;
+    return MIN(w, (uint64_t)WEIGHT_MAX);
 }
 
 static uint32_t saturate(Exprs *x, uint32_t e, uint32_t reach, int depth);
@@ -268,52 +282,67 @@ static uint32_t uncounted(Exprs *x, const ExprNode *loop, uint32_t tail)
     return exprs_cat(x, exprs_repeat(x, loop->a, loop->b, BUILD_INF), tail);
 }
 
-/* The parts of a union, each as fn has it; e itself if it is no union. */
-static uint32_t each_part(Exprs *x, uint32_t e, uint32_t (*fn)(Exprs *x, uint32_t e, uint32_t arg, uint32_t *out),
-                          uint32_t arg, uint32_t *out)
+/* What characters meet: how many states it has, and, if it is one part, which. */
+typedef struct {
+    uint64_t states;
+    uint32_t reach, other;
+} Room;
+
+/* Characters that a string of C{m,n} and a begun string of what it meets may need to be whole. Where C is any character and m is 0, what
+ * the other lacks is enough; else no more than m + states, as a longer one repeats a state. */
+static uint64_t need_of(const Exprs *x, const ExprNode *loop, uint32_t tail, Room *room)
+{
+    bool json = loop->a == x->any[SPELL_JSON] && (x->node[room->other].flags & X_JSON),
+         utf8 = loop->a == x->any[SPELL_UTF8] && (x->node[room->other].flags & X_UTF8);
+    bool simple = room->other != EXPR_NOTHING && tail == EXPR_EMPTY && loop->b == 0 && (json || utf8);
+    uint32_t closing = simple ? exprs_closing(x, room->other) : UINT32_MAX;
+    if (closing != UINT32_MAX) return closing + 2ull;
+    return room->states + loop->b + weight(x, tail, 0) + 2;
+}
+
+/* The parts of a union, each as fn has it; fn of e itself if it is no union. */
+static uint32_t each_part(Exprs *x, uint32_t e, uint32_t (*fn)(Exprs *x, uint32_t e, Room *arg), Room *arg)
 {
     ExprNode n = x->node[e];
-    if (n.kind != X_OR) return fn(x, e, arg, out);
+    if (n.kind != X_OR) return fn(x, e, arg);
     List l = { .cap = KIDS_ON_STACK };
     l.p = l.small;
-    for (uint32_t i = 0; i < n.b; i++) list_add(&l, fn(x, x->kids[n.a + i], arg, out));
+    for (uint32_t i = 0; i < n.b; i++) list_add(&l, fn(x, x->kids[n.a + i], arg));
     uint32_t all = exprs_or(x, l.p, l.n);
     list_done(&l);
     return all;
 }
 
-/* Characters that a string of C{m,n} and a begun string of `other` may need to be whole. Where C is any character and m is 0, what
- * `other` lacks is enough; else no more than m + states(other), as a longer one repeats a state. */
-static uint64_t need_of(const Exprs *x, const ExprNode *loop, uint32_t tail, uint32_t other)
+/* A meeting with one part changed. */
+static uint32_t meeting_with(Exprs *x, const ExprNode *n, uint32_t i, uint32_t part)
 {
-    bool json = loop->a == x->any[SPELL_JSON] && (x->node[other].flags & X_JSON),
-         utf8 = loop->a == x->any[SPELL_UTF8] && (x->node[other].flags & X_UTF8);
-    uint32_t closing = tail == EXPR_EMPTY && loop->b == 0 && (json || utf8) ? exprs_closing(x, other) : UINT32_MAX;
-    if (closing != UINT32_MAX) return closing + 2ull;
-    return (uint64_t)loop->b + weight(x, other, 0) + weight(x, tail, 0) + 2;
+    List l = { .cap = KIDS_ON_STACK };
+    l.p = l.small;
+    for (uint32_t k = 0; k < n->b; k++) list_add(&l, k == i ? part : x->kids[n->a + k]);
+    uint32_t all = exprs_and(x, l.p, l.n);
+    list_done(&l);
+    return all;
 }
 
-/* A meeting of characters C{m,n}, perhaps with a tail, and one node A without complements: if n leaves enough beyond reach it does
- * not bind. */
-static uint32_t saturate_side(Exprs *x, uint32_t side, uint32_t other, uint32_t *reach)
+/* Characters C{m,n}, perhaps with a tail, that meet A without complements: if n leaves enough beyond reach it does not bind. */
+static uint32_t saturate_side(Exprs *x, uint32_t side, Room *room)
 {
     ExprNode n;
     uint32_t tail;
     if (!counted(x, side, &n, &tail)) return side;
-    uint64_t need = *reach + need_of(x, &n, tail, other);
+    uint64_t need = room->reach + need_of(x, &n, tail, room);
     return n.c < need || need > WEIGHT_MAX ? side : uncounted(x, &n, tail);
 }
 
 static uint32_t saturate_and(Exprs *x, uint32_t e, uint32_t reach)
 {
     ExprNode n = x->node[e];
-    if (n.b != 2) return e;
-    for (uint32_t i = 0; i < 2; i++) {
-        uint32_t both[2] = { x->kids[n.a + i], x->kids[n.a + 1 - i] };
-        uint32_t side = each_part(x, both[0], saturate_side, both[1], &reach);
-        if (side == both[0]) continue;
-        both[0] = side;
-        return exprs_and(x, both, 2);
+    for (uint32_t i = 0; i < n.b; i++) {
+        uint32_t kid = x->kids[n.a + i];
+        if (!(x->node[kid].flags & X_BIG)) continue;
+        Room room = { weight_of_others(x, &n, kid, 0), reach, n.b == 2 ? x->kids[n.a + 1 - i] : EXPR_NOTHING };
+        uint32_t side = each_part(x, kid, saturate_side, &room);
+        if (side != kid) return meeting_with(x, &n, i, side);
     }
     return e;
 }
@@ -355,13 +384,12 @@ uint32_t exprs_saturate(Exprs *x, uint32_t e, uint32_t reach)
 
 /* ---- alive or not ---- */
 
-static uint32_t uncounted_side(Exprs *x, uint32_t side, uint32_t arg, uint32_t *least)
+static uint32_t uncounted_side(Exprs *x, uint32_t side, Room *room)
 {
     ExprNode n;
     uint32_t tail;
-    (void)arg;
     if (!counted(x, side, &n, &tail)) return side;
-    *least = MIN(*least, n.c);
+    room->states = MIN(room->states, (uint64_t)n.c);
     return uncounted(x, &n, tail);
 }
 
@@ -398,11 +426,11 @@ bool exprs_alive(Exprs *x, uint32_t e)
     int known = alive_at_sight(x, e);
     const ExprNode n = x->node[e];
     if (known != -1) return known;
-    for (uint32_t i = 0; n.kind == X_AND && n.b == 2 && i < 2 && !x->stop; i++) {
-        uint32_t least = BUILD_INF, both[2] = { x->kids[n.a + i], x->kids[n.a + 1 - i] };
-        both[0] = each_part(x, both[0], uncounted_side, 0, &least);
-        if (least == BUILD_INF) continue;
-        if (some_length(x, exprs_and(x, both, 2)) > least || x->stop) break;
+    for (uint32_t i = 0; n.kind == X_AND && i < n.b && !x->stop; i++) {
+        Room least = { .states = BUILD_INF }; /* the least bound is put there */
+        uint32_t side = each_part(x, x->kids[n.a + i], uncounted_side, &least);
+        if (least.states == BUILD_INF) continue;
+        if (some_length(x, meeting_with(x, &n, i, side)) > least.states || x->stop) break;
         x->node[e].flags |= X_ALIVE;
         return true;
     }
@@ -443,15 +471,16 @@ static uint32_t bound(const Exprs *x, uint32_t e, uint32_t reach, uint32_t least
         uint32_t part = only_big(x, n);
         return part == EXPR_NOTHING ? 0 : bound(x, part, reach, least, depth + 1);
     }
-    if (n->kind == X_AND && n->b == 2) {
-        bool second = x->node[x->kids[n->a + 1]].flags & X_BIG;
-        uint32_t part = x->kids[n->a + second], other = x->kids[n->a + !second];
+    if (n->kind == X_AND) {
+        uint32_t side = only_big(x, n), part = side;
         if (x->node[part].kind == X_OR) part = only_big(x, &x->node[part]);
         const ExprNode *p = &x->node[part];
         uint32_t tail = p->kind == X_CAT ? p->b : EXPR_EMPTY, loop = p->kind == X_CAT ? p->a : part;
         const ExprNode *l = &x->node[loop];
-        if (x->node[other].flags & X_BIG || l->kind != X_REPEAT || !(x->node[l->a].flags & X_CHAR)) return 0;
-        uint64_t need = reach + need_of(x, l, tail, other);
+        if (l->kind != X_REPEAT || !(x->node[l->a].flags & X_CHAR)) return 0;
+        bool first = x->kids[n->a] == side;
+        Room room = { weight_of_others(x, n, side, 0), reach, n->b == 2 ? x->kids[n->a + first] : EXPR_NOTHING };
+        uint64_t need = reach + need_of(x, l, tail, &room);
         return need < least ? bound(x, part, reach, least, depth + 1) : 0;
     }
     return 0;
@@ -549,37 +578,41 @@ static bool char_repeat(Exprs *x, uint32_t e, Absorb *out)
     return out->groups != 0;
 }
 
-/* C{0,n} T meets a node to which characters of C lead back: after any of them T may still come, if it may now. */
-static Absorb absorb_counted(Exprs *x, uint32_t side, uint32_t other)
+/* C{0,n} T meets nodes to which characters of C lead back: after any of them T may still come, if it may now. side: this part of the
+ * meeting, or one of its own parts. */
+static Absorb absorb_counted(Exprs *x, const ExprNode *meeting, uint32_t i, uint32_t side)
 {
     ExprNode n = x->node[side];
     Absorb best = { 0, 0 }, a;
-    for (uint32_t i = 0; n.kind == X_OR && i < n.b; i++) {
-        a = absorb_counted(x, x->kids[n.a + i], other);
+    for (uint32_t k = 0; n.kind == X_OR && k < n.b; k++) {
+        a = absorb_counted(x, meeting, i, x->kids[n.a + k]);
         if (a.groups && a.chars > best.chars) best = a;
     }
     if (n.kind != X_CAT || x->node[n.a].b != 0 || !char_repeat(x, n.a, &a)) return best;
-    if (derive(x, other, 'e') != other) return best; /* one letter is tried before all are */
-    uint32_t both[2] = { n.b, other };
-    if (!exprs_alive(x, exprs_and(x, both, 2))) return best;
-    a.groups &= groups_to(x, other, other);
+    for (uint32_t k = 0; k < meeting->b && a.groups && !x->stop; k++) {
+        uint32_t other = x->kids[meeting->a + k];
+        if (k == i) continue;
+        if (derive(x, other, 'e') != other) return best; /* one letter is tried before all are */
+        a.groups &= groups_to(x, other, other);
+    }
+    if (!a.groups || !exprs_alive(x, meeting_with(x, meeting, i, n.b))) return best;
     return x->stop ? best : a;
 }
 
 /* What is left must hold the empty string whenever it stops. */
-static Absorb absorb_meeting(Exprs *x, const ExprNode *n)
+static Absorb absorb_meeting(Exprs *x, ExprNode n)
 {
     Absorb best = { ~0ull, UINT32_MAX }, a;
-    const uint32_t first = x->kids[n->a], second = x->kids[n->a + 1];
-    for (uint32_t i = 0; i < n->b; i++) {
-        uint32_t kid = x->kids[n->a + i];
+    for (uint32_t i = 0; i < n.b; i++) {
+        uint32_t kid = x->kids[n.a + i];
         if (x->node[kid].b != 0 || !char_repeat(x, kid, &a)) a = (Absorb){ 0, 0 };
         best.groups &= a.groups;
         best.chars = MIN(best.chars, a.chars);
     }
     if (best.groups) return best;
-    best = n->b == 2 ? absorb_counted(x, first, second) : (Absorb){ 0, 0 };
-    return best.groups || n->b > 2 ? best : absorb_counted(x, second, first);
+    best = (Absorb){ 0, 0 };
+    for (uint32_t i = 0; i < n.b && !best.groups; i++) best = absorb_counted(x, &n, i, x->kids[n.a + i]);
+    return best;
 }
 
 Absorb exprs_absorb(Exprs *x, uint32_t e)
@@ -597,7 +630,7 @@ Absorb exprs_absorb(Exprs *x, uint32_t e)
             if (a.groups && (a.chars > best.chars || (a.chars == best.chars && wider))) best = a;
         }
     } else if (n.kind == X_AND) {
-        best = absorb_meeting(x, &n);
+        best = absorb_meeting(x, n);
     }
     return best;
 }

@@ -217,21 +217,20 @@ static LexId shifted(Lexer *l, LexId s, int64_t delta)
     return intern(l, l->tmp, st.n, st.accept, st.start);
 }
 
-/* Finds the state's bound and the state with it at COUNT_KEPT, if just one of its parts counts far. */
+/* Finds the state's smallest large bound and the state with it at COUNT_KEPT, if every part that counts far can be moved so. */
 static void find_kept(Lexer *l, LexId s, uint32_t reach)
 {
     LexState st = l->state[s];
-    uint32_t found = 0, n_big = 0;
-    for (uint32_t i = 0; i < st.n; i++) {
+    uint32_t least = BUILD_INF;
+    for (uint32_t i = 0; i < st.n && least; i++) {
         Expr e = l->part[st.at + i].rest;
-        if (!(l->x->node[e].flags & X_BIG)) continue;
-        n_big++;
-        found = exprs_bound(l->x, e, reach, COUNT_KEPT / 2);
+        if (l->x->node[e].flags & X_BIG) least = MIN(least, exprs_bound(l->x, e, reach, COUNT_KEPT / 2));
     }
-    LexId kept = n_big == 1 && found ? shifted(l, s, (int64_t)COUNT_KEPT - found) : LEX_DEAD;
+    bool fits = least && least != BUILD_INF;
+    LexId kept = fits ? shifted(l, s, (int64_t)COUNT_KEPT - least) : LEX_DEAD;
     if (l->x->stop) return;
     l->state[s].kept = kept;
-    l->state[s].bound = found;
+    l->state[s].bound = fits ? least : 0;
     l->state[s].kept_known = true;
 }
 

@@ -5,7 +5,7 @@
  * outer spells strings as they are, the inner as JSON; a term of one is the same schemas in the other. Where a mark before
  * the value tells its kind, the kinds are apart; otherwise a value that may be any text is just that. In the pythonic style the
  * top object is keyword arguments, and what is in them Python's literals. Thread: the Build's. */
-#include "base/utf8.h"
+#include "grammar/inside.h"
 #include "grammar/schema.h"
 #include "grammar/tag.h"
 
@@ -138,26 +138,105 @@ static Sym json_value(Schema *s, Term t, unsigned kinds, Sym close)
     return value == SYM_NOTHING ? SYM_NOTHING : rule_seq(s->b, (Sym[]){ space, value, space, close }, 4);
 }
 
+/* A value that is text: its expression, the mark behind it as far as that is text, and text up to the mark (EXPR_NOTHING: a special token
+ * ends it). */
+typedef struct {
+    Build *b;
+    Expr value, mark, until;
+} Raw;
+
+/* Text, the tail, and nothing of the mark before. What is behind a meeting stands behind each of its parts, if it is one string: the
+ * parts can be counted then. */
+static Expr raw_text(const Raw *r, Expr text, Expr tail)
+{
+    Build *b = r->b;
+    ExprNode n = b->x.node[text];
+    Expr behind = expr_cat(b, tail, r->mark), all = r->until;
+    bool fixed = b->x.node[tail].kind != X_REPEAT;
+    for (uint32_t i = 0; n.kind == X_AND && fixed && i < n.b; i++) {
+        Expr part = expr_cat(b, b->x.kids[n.a + i], behind);
+        all = all == EXPR_NOTHING ? part : expr_and(b, all, part);
+    }
+    if (n.kind == X_AND && fixed) return all;
+    Expr e = expr_cat(b, text, behind);
+    return all == EXPR_NOTHING ? e : expr_and(b, e, all);
+}
+
+static Expr other_than_line_end(Build *b)
+{
+    return expr_class(b, (CharRange[]){ { 0, 9 }, { 11, 0x10FFFF } }, 2, SPELL_UTF8);
+}
+
+/* Lengths and nothing more: C{m,n} of any character. */
+static bool is_length(const Raw *r, const ExprNode **out)
+{
+    *out = &r->b->x.node[r->value];
+    return (*out)->kind == X_REPEAT && (*out)->a == expr_any_char(r->b, SPELL_UTF8);
+}
+
+/* Those of the values that do not end with a line end, and the mark. A length stays one, with a last character. */
+static Expr ends_otherwise(const Raw *r)
+{
+    Build *b = r->b;
+    Expr last = other_than_line_end(b), any = expr_repeat(b, expr_any_char(b, SPELL_UTF8), 0, BUILD_INF);
+    const ExprNode *n;
+    if (is_length(r, &n) && n->b > 0) {
+        uint32_t a = n->a, min = n->b, max = n->c;
+        return raw_text(r, expr_repeat(b, a, min - 1, max == BUILD_INF ? max : max - 1), last);
+    }
+    Expr ends = expr_or(b, EXPR_EMPTY, expr_cat(b, any, last));
+    return raw_text(r, expr_and(b, r->value, ends), EXPR_EMPTY);
+}
+
+static Sym lexeme_or_nothing(Build *b, Expr e)
+{
+    return build_failed(b) || expr_is_nothing(b, e) ? SYM_NOTHING : rule_lexeme(b, e);
+}
+
+/* A line end before the value and one behind it are taken off if they are there, so a value that begins or ends with one is spelled
+ * with one more. A length from 0 on holds whatever is taken off: there a simple form says the same. */
+static Sym between_lines(const Raw *r)
+{
+    Build *b = r->b;
+    const ExprNode *n;
+    Expr turn = expr_literal(b, STR("\n")), any = expr_repeat(b, expr_any_char(b, SPELL_UTF8), 0, BUILD_INF);
+    Sym line = rule_lexeme(b, turn);
+    if (is_length(r, &n) && n->b == 0) {
+        Expr e = raw_text(r, r->value, expr_repeat(b, turn, 0, 1));
+        return rule_seq(b, (Sym[]){ rule_repeat(b, line, 0, 1), lexeme_or_nothing(b, e) }, 2);
+    }
+    Expr e[2] = { raw_text(r, r->value, turn), ends_otherwise(r) };
+    Expr begins = expr_or(b, EXPR_EMPTY, expr_cat(b, other_than_line_end(b), any));
+    Sym with[2], without[2];
+    for (int i = 0; i < 2; i++) {
+        with[i] = lexeme_or_nothing(b, e[i]);
+        without[i] = lexeme_or_nothing(b, expr_and(b, e[i], begins));
+    }
+    Sym first = rule_seq(b, (Sym[]){ line, rule_alt(b, with, 2) }, 2);
+    return rule_alt(b, (Sym[]){ first, without[0], without[1] }, 3);
+}
+
 /* The strings of a set as they are, and the mark. */
 static Sym raw_value(Schema *s, const SchemaSet *x)
 {
-    Build *b = s->b;
+    Raw r = { .b = s->b };
     Str *text = ARENA_NEW(s->mem, Str, x->n_lits + 1), close = str_of(s->style->close);
     size_t n = 0, end;
     int32_t id;
     for (uint32_t i = 0; i < x->n_lits; i++)
         if (x->lit[i].string) text[n++] = x->lit[i].text;
-    Expr e = n ? expr_or(b, x->string, expr_one_of(b, text, n)) : x->string;
-    bool all = e == s->all_strings, line = s->style->line && !all;
-    Expr turn = line ? expr_repeat(b, expr_literal(b, STR("\n")), 0, 1) : EXPR_EMPTY;
-    size_t plain = tag_mark_text(b, close, &id, &end);
-    Expr tail = expr_cat(b, turn, expr_literal(b, str_cut(close, 0, plain)));
-    bool special = plain < close.n; /* then that ends it, and text has none */
-    Expr until = special ? EXPR_NOTHING : expr_until(b, close, SPELL_UTF8);
-    e = special ? expr_cat(b, e, tail) : all ? until : expr_and(b, expr_cat(b, e, tail), until);
-    if (build_failed(b) || expr_is_nothing(b, e)) return SYM_NOTHING;
-    Sym before = rule_lexeme(b, turn), after = tag_mark(b, str_cut(close, plain, close.n));
-    return rule_seq(b, (Sym[]){ before, rule_lexeme(b, e), after }, 3);
+    r.value = n ? expr_or(s->b, x->string, expr_one_of(s->b, text, n)) : x->string;
+    size_t plain = tag_mark_text(s->b, close, &id, &end);
+    r.mark = expr_literal(s->b, str_cut(close, 0, plain));
+    if (plain == close.n) r.until = expr_until(s->b, close, SPELL_UTF8);
+    Sym before;
+    if (r.value == s->all_strings)
+        before = rule_lexeme(s->b, r.until ? r.until : expr_cat(s->b, r.value, r.mark));
+    else if (s->style->line)
+        before = between_lines(&r);
+    else
+        before = lexeme_or_nothing(s->b, raw_text(&r, r.value, EXPR_EMPTY));
+    return rule_seq(s->b, (Sym[]){ before, tag_mark(s->b, str_cut(close, plain, close.n)) }, 2);
 }
 
 /* One value for each kind of mark before it. */

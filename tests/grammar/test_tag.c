@@ -227,6 +227,14 @@ static const Case styles[] = {
         "<parameter=y>1</parameter><parameter=other>{}</parameter>" },
       { "", "<parameter=x>anything</parameter>", "<parameter=y>a</parameter>",
         "<parameter=y>1</parameter><parameter=y>2</parameter>" } },
+    { STYLE("qwen_xml", "{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\",\"not\":{\"const\":\"bad\"}},"
+                        "\"m\":{\"type\":\"string\",\"minLength\":2,\"maxLength\":3},\"c\":{\"const\":\"a\\n\"}}}"),
+      { "<parameter=s>good</parameter>", "<parameter=s>\n\nbad\n</parameter>", "<parameter=m>\nab\n</parameter>",
+        "<parameter=m>a\nb</parameter>", "<parameter=m>\n\n\n\n</parameter>", "<parameter=c>a\n\n</parameter>",
+        "<parameter=c>\na\n\n</parameter>" },
+      { "<parameter=s>bad</parameter>", "<parameter=s>\nbad\n</parameter>", "<parameter=s>bad\n</parameter>",
+        "<parameter=m>a\n</parameter>", "<parameter=m>\na\n</parameter>", "<parameter=m>\nabcd\n</parameter>",
+        "<parameter=m>\n\n\n</parameter>", "<parameter=c>a\n</parameter>" } },
     { F("{\"type\":\"qwen_xml_parameter\",\"json_schema\":" OBJECT "}"),
       { "<parameter=b>true</parameter>" },
       { "<parameter=b>1</parameter>" } },
@@ -584,35 +592,43 @@ static bool follows(Grammar *g, Str text)
     return good;
 }
 
+/* What a schema says of a string besides its maxLength. */
+static void check_length(GrammarVocab *v, const GrammarLimits *limits, const char *more, int length)
+{
+    char json[400];
+    Buf text = { 0 };
+    GrammarError err;
+    Grammar *g;
+    snprintf(json, sizeof json,
+             STYLE("qwen_xml", "{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\",%s\"maxLength\":%d}}}"),
+             more, length);
+    grammar_compile(v, &(GrammarSpec){ GRAMMAR_STRUCTURAL_TAG, str_of(json), { 0 } }, limits, NULL, &g, &err);
+    if (!g) fail_msg("%s: %s at %s", json, err.err.text, err.pointer);
+    buf_str(&text, STR("<parameter=s>\n"));
+    for (int k = 0; k < length; k++) buf_char(&text, "text <b>here</b></p "[k % 20]);
+    size_t whole = text.n;
+    buf_str(&text, STR("\n</parameter>"));
+    if (!follows(g, buf_view(&text))) fail_msg("%s: %d characters refused", json, length);
+    text.n = whole;
+    buf_str(&text, STR("x\n</parameter>"));
+    if (follows(g, buf_view(&text))) fail_msg("%s: %d characters accepted", json, length + 1);
+    grammar_drop(g);
+    buf_free(&text);
+}
+
 /* Exact at the bound, however large, and no step costs more than the limits allow. */
 static void test_lengths(void **state)
 {
     (void)state;
-    static const int lengths[] = { 0, 3, 70, 300, 2500 };
+    static const int lengths[] = { 3, 70, 300, 2500 };
     GrammarVocab *v = vocab();
     GrammarLimits limits = grammar_default_limits;
-    limits.mask_fuel = 30000;
+    limits.mask_fuel = 40000;
+    check_length(v, &limits, "", 0);
     for (size_t i = 0; i < COUNT(lengths); i++) {
-        char json[400];
-        Buf text = { 0 };
-        GrammarError err;
-        Grammar *g;
-        snprintf(
-            json, sizeof json,
-            STYLE("qwen_xml", "{\"type\":\"object\",\"properties\":{\"s\":{\"type\":\"string\",\"maxLength\":%d}}}"),
-            lengths[i]);
-        grammar_compile(v, &(GrammarSpec){ GRAMMAR_STRUCTURAL_TAG, str_of(json), { 0 } }, &limits, NULL, &g, &err);
-        if (!g) fail_msg("%s at %s", err.err.text, err.pointer);
-        buf_str(&text, STR("<parameter=s>\n"));
-        for (int k = 0; k < lengths[i]; k++) buf_char(&text, "text <b>here</b></p "[k % 20]);
-        size_t whole = text.n;
-        buf_str(&text, STR("\n</parameter>"));
-        assert_true(follows(g, buf_view(&text)));
-        text.n = whole;
-        buf_str(&text, STR("x\n</parameter>"));
-        assert_false(follows(g, buf_view(&text)));
-        grammar_drop(g);
-        buf_free(&text);
+        check_length(v, &limits, "", lengths[i]);
+        check_length(v, &limits, "\"minLength\":2,", lengths[i]);
+        check_length(v, &limits, "\"pattern\":\"^te\",", lengths[i]);
     }
     grammar_vocab_drop(v);
 }
