@@ -303,7 +303,7 @@ static void write_channel_calls(const DialectRules *r, Buf *out)
 /* Begin, thoughts, end: as long as the model likes, or up to so many tokens. */
 static void write_thoughts(const DialectRules *r, Str begin, Str end, Buf *out)
 {
-    if (r->thinking_tokens <= 0) {
+    if (r->thinking_tokens <= 0 || !r->reasoning) {
         write_any_until(out, begin, end);
         return;
     }
@@ -372,6 +372,7 @@ static void write_rest(const DialectRules *r, bool must_call, bool may_call, Buf
 
 static void write_reasoning(const DialectRules *r, Buf *out)
 {
+    CHECK(r->reasoning);
     bool inside = r->thinking == DIALECT_INSIDE;
     if (!inside) write_optional(out, "optional");
     write_open(out, "sequence");
