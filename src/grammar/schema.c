@@ -241,6 +241,7 @@ static void define_terms(Schema *s, uint32_t *from)
 static bool begin(Schema *s, Build *b, json_t *root, const SchemaStyle *style, const SchemaHow *how)
 {
     *s = (Schema){ .b = b, .mem = build_arena(b), .root = root, .style = style };
+    s->exact_numbers = how->exact;
     if (!read_options(s, how)) return false;
     legacy(s);
     constants(s);
@@ -271,6 +272,7 @@ Sym schema_front(Build *b, const GrammarSpec *spec)
     json_error_t why;
     Str text = spec->kind == GRAMMAR_JSON_OBJECT ? STR("{\"type\":\"object\"}") : spec->text;
     json_t *root = json_loadb(text.p, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+    bool exact = root != NULL;
     if (!root) root = json_loadb(text.p, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &why);
     if (!root) {
         bool deep = json_error_code(&why) == json_error_stack_overflow;
@@ -278,7 +280,7 @@ Sym schema_front(Build *b, const GrammarSpec *spec)
                    deep ? "nested too deeply" : "no JSON", why.text, why.position);
         return SYM_NOTHING;
     }
-    Sym out = schema_sym(b, root, &(SchemaHow){ spec->options, BUILD_INF, &schema_style_json });
+    Sym out = schema_sym(b, root, &(SchemaHow){ spec->options, BUILD_INF, &schema_style_json, exact });
     json_decref(root);
     return out;
 }

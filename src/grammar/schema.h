@@ -132,6 +132,7 @@ struct Schema {
     uint32_t n_terms, cap_terms, *term_slots, n_term_slots;
     uint32_t depth, probing, n_refs;
     enum { SCHEMA_AUTO_ORDER, SCHEMA_IN_ORDER, SCHEMA_ANY_ORDER } order; /* of keys: see schema_object.c */
+    bool exact_numbers;                                                  /* see SchemaHow */
     bool legacy_refs; /* up to draft 7 what stands beside $ref is not looked at */
     Expr all_strings, decimals, integers;
     SchemaSet *any;
@@ -147,6 +148,7 @@ typedef struct {
     Str options;        /* as of the front end */
     uint32_t max_space; /* longest run of white space; BUILD_INF: as the options say */
     const SchemaStyle *style;
+    bool exact; /* integers of the document are integers: none was too large and read as a real */
 } SchemaHow;
 
 /* A schema that belongs to another front end's document, which outlives the call. */
@@ -215,8 +217,9 @@ bool schema_shape_array(Schema *s, json_t *j, Str at, SchemaArray *out);
 
 /* minimum, maximum, multipleOf and the like, met with what is given. */
 Expr schema_number_bounds(Schema *s, json_t *j, Str at, Expr number);
-Str schema_number_text(Schema *s, json_t *number); /* plain decimals */
-Expr schema_number_spellings(Schema *s, Str text); /* every decimal of that value */
+Str schema_number_text(Schema *s, json_t *number);                 /* plain decimals */
+bool schema_number_rounded(const Schema *s, const json_t *number); /* may not be the number that was written */
+Expr schema_number_spellings(Schema *s, Str text);                 /* every decimal of that value */
 /* False: the format is an annotation. */
 bool schema_format(Schema *s, Str name, Expr *out);
 

@@ -5,6 +5,7 @@
  * Multiples: of a power of ten's divisor by the last digits, of another small integer by the remainders of its digits
  * (states put out one by one). Thread: the Build's. */
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/jsonw.h"
@@ -74,6 +75,11 @@ Str schema_number_text(Schema *s, json_t *number)
     Decimal d = decimal_of(text);
     return arena_printf(s->mem, "%s%.*s%s%.*s", d.negative ? "-" : "", STR_FMT(d.whole), d.part.n ? "." : "",
                         STR_FMT(d.part));
+}
+
+bool schema_number_rounded(const Schema *s, const json_t *v)
+{
+    return !s->exact_numbers && json_is_real(v) && fabs(json_real_value(v)) >= 9007199254740992.0;
 }
 
 static Expr pattern(Schema *s, const Buf *text)
@@ -250,6 +256,18 @@ static Expr multiples(Schema *s, json_t *j, Str at, Expr number)
     return expr_and(s->b, number, e);
 }
 
+/* A whole number beyond 2^53 may have been read as the double next to it: the bound is then the next one inside, so that nothing
+ * beyond the one that was written is allowed. */
+static Str bound_text(Schema *s, json_t *v, bool upper)
+{
+    double x = json_number_value(v);
+    if (!schema_number_rounded(s, v)) return schema_number_text(s, v);
+    json_t *inside = json_real(nextafter(x, upper ? -INFINITY : INFINITY));
+    Str text = schema_number_text(s, inside);
+    json_decref(inside);
+    return text;
+}
+
 Expr schema_number_bounds(Schema *s, json_t *j, Str at, Expr number)
 {
     static const struct {
@@ -267,7 +285,7 @@ Expr schema_number_bounds(Schema *s, json_t *j, Str at, Expr number)
             break;
         }
         bool strict = bounds[i].strict || (bounds[i].other && json_is_true(json_object_get(j, bounds[i].other)));
-        Str text = schema_number_text(s, v);
+        Str text = bound_text(s, v, bounds[i].upper);
         number = expr_and(s->b, number, bounds[i].upper ? below(s, text, strict) : above(s, text, strict));
     }
     json_t *v = json_object_get(j, "multipleOf");

@@ -292,6 +292,9 @@ static const SchemaSet *read_values(Schema *s, json_t *const *v, size_t n, Str p
         if (json_is_array(v[i])) const_array(s, v[i], pointer, &x.array[x.n_arrays++]);
         if (json_is_object(v[i])) const_object(s, v[i], pointer, &x.object[x.n_objects++]);
         if (!json_is_string(v[i]) && !json_is_number(v[i])) continue;
+        if (schema_number_rounded(s, v[i]))
+            schema_refuse(s, pointer, NULL, E_UNSUPPORTED, "a number too large to be known exactly");
+        if (build_failed(s->b)) break;
         SchemaLit l = lit_of(s, v[i]);
         if (!build_count_enum(s->b, l.text.n)) break;
         x.lit[x.n_lits++] = l;
