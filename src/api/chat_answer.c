@@ -117,6 +117,7 @@ static ChatAnswer *answer_of(Choice *h)
     DialectOptions o = { .dialect = c->chat.tools ? c->chat.dialect : NULL,
                          .reasoning = c->chat.reasoning,
                          .tools = c->chat.tools,
+                         .one_call = !c->chat.parallel,
                          .inside = c->chat.reasoning && c->chat.inside,
                          .whole_reasoning = c->chat.whole_reasoning,
                          .seed = hash_mix(c->server->id_seed ^ hash_mix(h->id + 1)),

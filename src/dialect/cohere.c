@@ -26,5 +26,7 @@ const Dialect dialect_cohere = {
                  .close = { SPACE("\n"), TEXT("]"), SPACE("\n"), TEXT("```") },
                  .name_key = "tool_name",
                  .args_key = "parameters" } },
+    .answer_open = "<|START_RESPONSE|>",
+    .answer_close = "<|END_RESPONSE|>",
     .drops = { "<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>" },
 };

@@ -230,6 +230,21 @@ static void write_section(const DialectRules *r, Buf *out)
     buf_free(&close);
 }
 
+/* The final answer in its schema, within the marks that the model puts around words. */
+static void write_answer(const DialectRules *r, Buf *out)
+{
+    const Dialect *d = r->dialect;
+    if (d && d->answer_open) tag_begin(out, str_of(d->answer_open));
+    write_schema(out, r->answer, NULL);
+    if (d && d->answer_open) tag_end(out, str_of(d->answer_close));
+}
+
+/* Words within their marks, as one more tag: a mark that is a special token is no text. */
+static void write_words(const Dialect *d, Buf *out)
+{
+    if (d->answer_open) write_any_until(out, str_of(d->answer_open), str_of(d->answer_close));
+}
+
 /* Text in which a call may begin at any place. */
 static void write_triggered(const DialectRules *r, Buf *out)
 {
@@ -237,12 +252,17 @@ static void write_triggered(const DialectRules *r, Buf *out)
     jsonw_sep(out);
     buf_str(out, STR("{\"type\":\"triggered_tags\",\"triggers\":["));
     jsonw_str(out, str_of(dialect_form_mark(f)));
+    if (r->dialect->answer_open) {
+        jsonw_sep(out);
+        jsonw_str(out, str_of(r->dialect->answer_open));
+    }
     buf_printf(out, "],\"stop_after_first\":%s", r->parallel ? "false" : "true");
     if (!f->open[0].kind) {
         write_tags(r, f, out);
     } else {
         buf_str(out, STR(",\"tags\":["));
         write_section(r, out);
+        write_words(r->dialect, out);
         buf_char(out, ']');
     }
     buf_char(out, '}');
@@ -353,7 +373,7 @@ static void write_rest(const DialectRules *r, bool must_call, bool may_call, Buf
     } else if (may_call && r->answer.n) {
         write_open(out, "or");
         write_section(r, out);
-        write_schema(out, r->answer, NULL);
+        write_answer(r, out);
         write_close(out);
     } else if (may_call) {
         if (r->dialect->forms[0].bare)
@@ -361,7 +381,7 @@ static void write_rest(const DialectRules *r, bool must_call, bool may_call, Buf
         else
             write_triggered(r, out);
     } else if (r->answer.n) {
-        write_schema(out, r->answer, NULL);
+        write_answer(r, out);
     } else if (r->dialect && r->choice == DIALECT_NONE && r->tools) {
         write_no_calls(r, out);
     } else {

@@ -65,7 +65,8 @@ struct Dialect {
     const char *not_sign;  /* and not this; may be NULL */
     Form forms[DIALECT_FORMS];
     int n_forms;
-    const char *drops[8]; /* marks that are never content */
+    const char *drops[8];                   /* marks that are never content */
+    const char *answer_open, *answer_close; /* what the model puts around words, of those; NULL: nothing */
     IdStyle ids;
     bool channels; /* messages with headers instead of forms: channels.c */
 };

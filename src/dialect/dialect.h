@@ -89,6 +89,7 @@ typedef struct {
     const DialectReasoning *reasoning; /* NULL: none is told apart */
     const DialectTools *tools;         /* kept by reference: outlives the parser. NULL: types are unknown */
     bool inside;                       /* dialect_reasoning_inside */
+    bool one_call;                     /* calls after the first are not told */
     bool whole_reasoning;              /* reasoning comes in one piece, when it has ended */
     uint64_t seed;                     /* of the ids */
     int first_call;                    /* number of the conversation's calls so far, which some ids count on */

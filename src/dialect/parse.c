@@ -22,7 +22,7 @@ static void flush(DialectParser *p)
 
 void parse_tell(DialectParser *p, DialectEventKind kind, Str text)
 {
-    if (text.n == 0) return;
+    if (text.n == 0 || (kind == DIALECT_ARGUMENTS && p->muted)) return;
     if (kind != p->out_kind) flush(p);
     p->out_kind = kind;
     buf_str(&p->out, text);
@@ -59,10 +59,15 @@ void parse_begin(DialectParser *p)
     p->newlines = 0;
     p->at_start = false;
     p->bare_over = true;
-    settle_id(p);
+    p->muted = p->o.one_call && p->n_calls > 0;
+    if (!p->muted) settle_id(p);
     p->tool = dialect_tools_find(p->o.tools, buf_view(&p->name));
-    DialectEvent e = { .kind = DIALECT_CALL, .call = p->n_calls++, .name = buf_view(&p->name), .id = buf_view(&p->id) };
-    p->sink(p->ctx, &e);
+    if (!p->muted) {
+        DialectEvent e = {
+            .kind = DIALECT_CALL, .call = p->n_calls++, .name = buf_view(&p->name), .id = buf_view(&p->id)
+        };
+        p->sink(p->ctx, &e);
+    }
     p->begun = true;
     p->thinking = false;
     p->base = p->pos; /* whatever comes now, it is not read again as text */
@@ -76,8 +81,8 @@ void parse_end(DialectParser *p)
     }
     flush(p);
     DialectEvent e = { .kind = DIALECT_CALL_END, .call = p->n_calls - 1 };
-    p->sink(p->ctx, &e);
-    p->begun = false;
+    if (!p->muted) p->sink(p->ctx, &e);
+    p->begun = p->muted = false;
     p->fresh = true;
 }
 

@@ -71,6 +71,7 @@ struct DialectParser {
     size_t mark;   /* for READ_BACK, counted from base */
     int in_form;   /* calls of this form told so far */
     bool begun;    /* the call under way has been told */
+    bool muted;    /* it is one too many: read, and not told */
     bool thinking; /* the form's mark stood within reasoning: so does what follows, if it is no call */
     int tool;      /* of the call under way, -1: unknown */
     int n_calls;

@@ -255,15 +255,21 @@ static bool accept_each(GrammarMatcher *m, const char *bytes)
     return true;
 }
 
-/* Bytes, one token, bytes. */
+static int token_of(const Tokens *t, const char *mark)
+{
+    int id = 256;
+    while (!str_is(t->token[id], mark)) id++;
+    return id;
+}
+
+/* Bytes, one token, bytes, and perhaps another token. */
 static bool accepts_tokens(GrammarVocab *v, const Tokens *t, const DialectRules *r, const char *a, const char *mark,
-                           const char *b)
+                           const char *b, const char *end)
 {
     Grammar *g = compile(v, r);
     GrammarMatcher *m = grammar_matcher_new(g);
-    int id = 256;
-    while (!str_is(t->token[id], mark)) id++;
-    bool ok = accept_each(m, a) && grammar_accept(m, id) && accept_each(m, b) && grammar_can_end(m);
+    bool ok = accept_each(m, a) && grammar_accept(m, token_of(t, mark)) && accept_each(m, b) &&
+              (!end || grammar_accept(m, token_of(t, end))) && grammar_can_end(m);
     grammar_matcher_free(m);
     grammar_drop(g);
     return ok;
@@ -297,11 +303,15 @@ static void test_choices(void **state)
     r.reasoning = dialect_reasoning_find(STR("qwen3"));
     assert_true(accepts(v, &r, "Hm {\n</think>\n\n{\"a\":1}"));
     assert_false(accepts(v, &r, "{\"a\":1}"));
+    /* Words within marks that are tokens. */
+    DialectRules marked = { .dialect = dialect_find(STR("cohere")), .tools = list, .parallel = true };
+    assert_true(accepts_tokens(v, &t, &marked, "", "<|START_RESPONSE|>", "words", "<|END_RESPONSE|>"));
+    assert_true(accepts(v, &marked, "words"));
     /* Thoughts of at most three tokens, which are bytes here. */
     DialectRules brief = { .reasoning = r.reasoning, .thinking = DIALECT_INSIDE, .thinking_tokens = 3 };
-    assert_true(accepts_tokens(v, &t, &brief, "abc", "</think>", "words"));
-    assert_true(accepts_tokens(v, &t, &brief, "a", "</think>", ""));
-    assert_false(accepts_tokens(v, &t, &brief, "abcd", "</think>", "words"));
+    assert_true(accepts_tokens(v, &t, &brief, "abc", "</think>", "words", NULL));
+    assert_true(accepts_tokens(v, &t, &brief, "a", "</think>", "", NULL));
+    assert_false(accepts_tokens(v, &t, &brief, "abcd", "</think>", "words", NULL));
     dialect_tools_free(list);
     /* Nothing to enforce: no text at all. */
     Buf out = { 0 };

@@ -334,6 +334,23 @@ static void test_ids_differ(void **state)
     buf_free(&text);
 }
 
+static void test_one_call(void **state)
+{
+    (void)state;
+    DialectTools *t = tools();
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        DialectOptions o = options(&cases[i], t);
+        Heard all = listen(&o, str_of(cases[i].text), 0, NULL);
+        o.one_call = true;
+        Heard one = listen(&o, str_of(cases[i].text), 0, NULL);
+        assert_int_equal(one.calls, MIN(all.calls, 1));
+        if (all.calls <= 1) same(&all, &one, str_of(cases[i].text));
+        heard_free(&all);
+        heard_free(&one);
+    }
+    dialect_tools_free(t);
+}
+
 /* Work stays in proportion to the text. */
 static void test_long(void **state)
 {
@@ -359,11 +376,10 @@ static void test_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_meanings),        cmocka_unit_test(test_cuts),
-        cmocka_unit_test(test_damaged),         cmocka_unit_test(test_joined),
-        cmocka_unit_test(test_made_json),       cmocka_unit_test(test_prompt),
-        cmocka_unit_test(test_whole_reasoning), cmocka_unit_test(test_ids),
-        cmocka_unit_test(test_ids_differ),      cmocka_unit_test(test_long),
+        cmocka_unit_test(test_meanings),        cmocka_unit_test(test_cuts),      cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_joined),          cmocka_unit_test(test_made_json), cmocka_unit_test(test_prompt),
+        cmocka_unit_test(test_whole_reasoning), cmocka_unit_test(test_ids),       cmocka_unit_test(test_ids_differ),
+        cmocka_unit_test(test_one_call),        cmocka_unit_test(test_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
