@@ -3,7 +3,7 @@
  * A decimal is at least a non-negative bound if its whole part is longer, or as long and greater at the first digit that differs, or equal and its
  * fraction is; everything else (at most, negative bounds) is the complement or the mirror of that. Exact: no floating point.
  * Multiples: of a power of ten's divisor by the last digits, of another small integer by the remainders of its digits
- * (states put out one by one). Thread: the Build's. */
+ * (states put out one by one), prime power by prime power. Thread: the Build's. */
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -191,6 +191,20 @@ static Expr by_suffix(Schema *s, uint32_t m, int n)
     return e;
 }
 
+/* Digits whose value all prime powers in q divide; EXPR_NOTHING: one of them is too large. */
+static Expr by_factors(Schema *s, uint32_t q)
+{
+    Expr digits = pattern_build(s->b, STR("[0-9]+"), 0, SPELL_UTF8);
+    for (uint32_t p = 3; q > 1; p += 2) {
+        uint32_t power = 1;
+        if (p > MAX_REMAINDERS) return EXPR_NOTHING;
+        for (; q % p == 0; q /= p) power *= p;
+        if (power > MAX_REMAINDERS) return EXPR_NOTHING;
+        if (power > 1) digits = expr_and(s->b, digits, remainder_zero(s, power));
+    }
+    return digits;
+}
+
 static Expr multiples_of_integer(Schema *s, uint32_t m)
 {
     uint32_t q = m, power = 1;
@@ -198,8 +212,9 @@ static Expr multiples_of_integer(Schema *s, uint32_t m)
     while (q % 2 == 0) q /= 2;
     while (q % 5 == 0) q /= 5;
     for (; power % (m / q) && n <= MAX_SUFFIX; n++) power *= 10;
-    if (q > MAX_REMAINDERS || n > MAX_SUFFIX || power / (m / q) > 1000) return EXPR_NOTHING;
-    Expr digits = q > 1 ? remainder_zero(s, q) : pattern_build(s->b, STR("[0-9]+"), 0, SPELL_UTF8);
+    if (n > MAX_SUFFIX || power / (m / q) > 1000) return EXPR_NOTHING;
+    Expr digits = by_factors(s, q);
+    if (digits == EXPR_NOTHING) return EXPR_NOTHING;
     if (n) digits = expr_and(s->b, digits, by_suffix(s, m / q, n));
     Expr sign = pattern_build(s->b, STR("-?"), 0, SPELL_UTF8);
     return expr_cat(s->b, sign, expr_cat(s->b, digits, pattern_build(s->b, STR("(\\.0+)?"), 0, SPELL_UTF8)));

@@ -119,7 +119,8 @@ static const Row rows[] = {
       { "0.25", "10.01", "1e1", "-1" },
       NULL },
     { "`multipleOf`",
-      "m * 10^n with m up to 10^6 whose part without 2 and 5 is at most 19, or decimals that divide a power of ten",
+      "whole numbers up to 10^6 whose prime powers beside 2 and 5 are at most 19, or decimals that divide a power of "
+      "ten",
       "{\"type\":\"integer\",\"multipleOf\":12}",
       { "24", "-36", "0" },
       { "1", "100" },
