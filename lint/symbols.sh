@@ -1,7 +1,16 @@
 #!/usr/bin/env bash
 # External symbols of each object must begin with the file's or the folder's name (linear_run, kv_take); backends' tables are lists.
+# None may be in two objects: of two archives' the linker takes whichever it meets first.
 objects=$1
-find "$objects"/CMakeFiles/rb_*.dir -name '*.c.o' 2>/dev/null | while read -r o; do
+current() { # objects whose source is still there
+    find "$objects"/CMakeFiles/rb_*.dir -name '*.c.o' 2>/dev/null | while read -r o; do
+        rel=${o#*dir/}; [ -e "${rel%.o}" ] && echo "$o"
+    done
+}
+current | xargs -r nm -gA --defined-only 2>/dev/null | awk '
+    $NF !~ /^__(asan|odr|ubsan|tsan)/ { split($1, at, ":"); if ($NF in seen) print $NF ": in " seen[$NF] " and " at[1]; seen[$NF] = at[1] }' |
+    sed "s#$objects/CMakeFiles/rb_[a-z_]*.dir/##g"
+current | while read -r o; do
     rel=${o#*dir/src/}; folder=${rel%%/*}; file=$(basename "$rel" .c.o); parent=$(basename "$(dirname "$rel")")
     stem=${file%%_avx512}; stem=${stem%%_avx2}; stem=${stem%%_amx}; stem=${stem%%.tab}
     words=" $(lint_allowed=$(grep -v '^#' lint/symbols.allow 2>/dev/null | tr '\n' ' '); echo "$lint_allowed") "
