@@ -43,7 +43,7 @@ static uint32_t intern_set(FormSets *t, const uint64_t *p, size_t n)
     }
     for (size_t at = set_hash(p, n) & (t->n_slots - 1); t->slots[at]; at = (at + 1) & (t->n_slots - 1)) {
         uint32_t id = t->slots[at] - 1;
-        if (t->at[id + 1] - t->at[id] == n && memcmp(set_of(t, id), p, n * sizeof *p) == 0) return id;
+        if (t->at[id + 1] - t->at[id] == n && (n == 0 || memcmp(set_of(t, id), p, n * sizeof *p) == 0)) return id;
     }
     for (size_t i = 0; i < n; i++) {
         t->bits = array_room(t->bits, t->n_bits, &t->cap_bits, sizeof *t->bits);

@@ -25,6 +25,9 @@ static const char *const schemas[] = {
     "{\"not\":{\"patternProperties\":{\"^x\":{\"type\":\"null\"}}}}],\"properties\":{\"a\":{\"enum\":[1]},\"xa\":{"
     "\"enum\":["
     "1,null]}},\"additionalProperties\":{\"enum\":[1,null]}}",
+    "{\"type\":\"array\",\"prefixItems\":[{\"type\":\"object\",\"not\":{\"additionalProperties\":{\"type\":\"integer\"}"
+    "}}],"
+    "\"items\":{\"type\":\"object\",\"not\":{\"additionalProperties\":{\"type\":\"null\"}}}}",
     "{\"type\":\"array\",\"items\":{\"enum\":[1,12,null,\"\"]},\"contains\":{\"type\":\"null\"},\"minContains\":2,"
     "\"maxContains\":3,\"maxItems\":5}",
     "{\"type\":\"array\",\"items\":{\"enum\":[1,5,12,null]},\"allOf\":[{\"contains\":{\"minimum\":5}},{\"contains\":{"
