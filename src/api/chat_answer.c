@@ -120,7 +120,7 @@ static ChatAnswer *answer_of(Choice *h)
                          .one_call = !c->chat.parallel,
                          .inside = c->chat.reasoning && c->chat.inside,
                          .whole_reasoning = c->chat.whole_reasoning,
-                         .seed = hash_mix(c->server->id_seed ^ hash_mix(h->id + 1)),
+                         .seed = hash_mix(c->server->id_seed + atomic_fetch_add(&c->server->n_ids, 1)),
                          .first_call = c->chat.first_call };
     a->h = h;
     a->thinking = o.inside && !c->chat.whole_reasoning;
