@@ -75,7 +75,7 @@ static Status read_tools(Params *p, DialectTools **tools)
 static Status parse_calls(Server *s, Params *p, Buf *out)
 {
     Str text = { 0 }, name = { 0 };
-    DialectTools *tools;
+    DialectTools *tools = NULL;
     DialectOptions o = { .dialect = s->dialect, .seed = s->id_seed };
     TRY(read_text(p, &text));
     TRY(params_str(p, "tool_call_parser", &name));

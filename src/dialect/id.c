@@ -21,7 +21,7 @@ void dialect_id(IdStyle style, uint64_t seed, int number, Str name, char *out)
         return;
     case IDS_MISTRAL: draw(out, 9, letters, sizeof letters - 1, seed, number); return;
     case IDS_OPENAI:
-        memcpy(out, "call_", 5);
+        memcpy(out, "call_", sizeof "call_");
         draw(out + 5, 24, "0123456789abcdef", 16, seed, number);
         return;
     }

@@ -319,7 +319,7 @@ static void collect_set(Syms *s, const SymNode *n)
 {
     const Form *f = &s->form[n->a];
     size_t words = set_words(f);
-    uint64_t seen[MAX_WORDS];
+    uint64_t seen[MAX_WORDS] = { 0 };
     uint32_t others = n->c >> 8, count;
     if (words) memcpy(seen, set_of(&s->form_sets, n->b), words * sizeof *seen);
     if (set_shuts(s, f, n->b, n->c, &count)) syms_collect_before(s, f->spec.shut[count > 0], SYM_EMPTY);

@@ -425,6 +425,7 @@ static void pack_item(const Packing *p, int item, float *tmp, uint8_t *buf)
     const WeightBand *b = &p->from[to - p->w->bands];
     size_t bytes = row_bytes(b->dtype, b->cols);
     int per_item = p->w->plain ? PANEL_ROWS_BLOCK : panel_info(to->kind)->rows;
+    CHECK(b->data || buf);
     const void *rows[PANEL_ROWS_MAX] = { 0 };
     for (int i = 0; i < per_item && item * per_item + i < b->rows; i++) {
         int row = file_row(b->rows, b->rope_heads, item * per_item + i);
