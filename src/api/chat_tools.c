@@ -44,15 +44,6 @@ Status chat_tools_open(Server *s, Err *err)
 
 /* ---- in ---- */
 
-static Str dumped(Params *p, const json_t *x)
-{
-    Buf b = { 0 };
-    params_dump(&b, x);
-    Str text = arena_str(p->arena, buf_view(&b));
-    buf_free(&b);
-    return text;
-}
-
 static bool says(const json_t *x, const char *word)
 {
     return json_is_string(x) && !strcmp(json_string_value(x), word);
@@ -104,7 +95,7 @@ static Status read_tools(Call *c, Params *p)
     TRY(read_choice(p, json_array_size(tools) > 0, &t->choice, &name));
     TRY(params_bool(p, "parallel_tool_calls", &t->parallel));
     if (t->choice == DIALECT_NONE) return OK;
-    if (dialect_tools_read(dumped(p, tools), &t->tools, &why) != OK) {
+    if (dialect_tools_read(params_text(p, tools), &t->tools, &why) != OK) {
         p->param = "tools";
         return fail(p->err, why.status, "tools%s", why.text);
     }

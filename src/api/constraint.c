@@ -42,15 +42,6 @@ static Status put(Params *p, const Out *out, const char *top, RadishConstraintKi
     return OK;
 }
 
-static Str dumped(Params *p, const json_t *x)
-{
-    Buf b = { 0 };
-    params_dump(&b, x);
-    Str text = arena_str(p->arena, buf_view(&b));
-    buf_free(&b);
-    return text;
-}
-
 /* What is JSON may come as JSON or as a string that holds it. */
 static Status put_value(Params *p, const Out *out, const char *top, Field f, const json_t *x)
 {
@@ -61,14 +52,14 @@ static Status put_value(Params *p, const Out *out, const char *top, Field f, con
     }
     if (f.kind == RADISH_CHOICE) {
         if (!json_is_array(x)) return params_wrong(p, f.key, "a list of strings", x);
-        return put(p, out, top, f.kind, dumped(p, x));
+        return put(p, out, top, f.kind, params_text(p, x));
     }
     if (json_is_string(x) && json_string_length(x) == 0) return OK; /* asks for nothing */
     if (json_is_string(x)) return put(p, out, top, f.kind, (Str){ json_string_value(x), json_string_length(x) });
     if (text) return params_wrong(p, f.key, "a string", x);
     if (!json_is_object(x) && (tag || !json_is_boolean(x)))
         return params_wrong(p, f.key, tag ? "an object, or a string of JSON" : "a schema, or a string of JSON", x);
-    return put(p, out, top, f.kind, dumped(p, x));
+    return put(p, out, top, f.kind, params_text(p, x));
 }
 
 static Status put_fields(Params *p, const Out *out, const char *top, const Field *fields, size_t n)
@@ -91,7 +82,7 @@ static Status read_schema_format(Params *p, const Out *out, const json_t *format
     if (!schema || json_is_null(schema)) return params_refuse(p, key, "has no json_schema.schema");
     if (!json_is_object(schema) && !json_is_boolean(schema))
         return params_refuse(p, key, "has a json_schema.schema that is no object");
-    return put(p, out, key, RADISH_JSON_SCHEMA, dumped(p, schema));
+    return put(p, out, key, RADISH_JSON_SCHEMA, params_text(p, schema));
 }
 
 static Status read_response_format(Params *p, const Out *out)
@@ -104,9 +95,9 @@ static Status read_response_format(Params *p, const Out *out)
     if (!strcmp(type, "text")) return OK;
     if (!strcmp(type, "json_schema")) return read_schema_format(p, out, format);
     if (!strcmp(type, "json_object") && json_is_object(schema)) /* as other servers take it */
-        return put(p, out, key, RADISH_JSON_SCHEMA, dumped(p, schema));
+        return put(p, out, key, RADISH_JSON_SCHEMA, params_text(p, schema));
     if (!strcmp(type, "json_object")) return put(p, out, key, RADISH_JSON_OBJECT, STR(""));
-    if (!strcmp(type, "structural_tag")) return put(p, out, key, RADISH_STRUCTURAL_TAG, dumped(p, format));
+    if (!strcmp(type, "structural_tag")) return put(p, out, key, RADISH_STRUCTURAL_TAG, params_text(p, format));
     return params_refuse(p, key, "has the type %.40s: use text, json_object, json_schema or structural_tag", type);
 }
 

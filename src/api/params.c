@@ -390,3 +390,12 @@ void params_dump(Buf *out, const json_t *x)
     case JSON_NULL: buf_str(out, STR("null")); break;
     }
 }
+
+Str params_text(Params *p, const json_t *x)
+{
+    Buf b = { 0 };
+    params_dump(&b, x);
+    Str text = arena_str(p->arena, buf_view(&b));
+    buf_free(&b);
+    return text;
+}

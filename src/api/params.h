@@ -53,5 +53,6 @@ Status params_salt(Params *p, size_t index, const char **out);
 
 /* Appends x as Python's json.dumps(ensure_ascii=False) would, key order kept. */
 void params_dump(Buf *out, const json_t *x);
+Str params_text(Params *p, const json_t *x); /* the same, in the arena */
 
 #endif

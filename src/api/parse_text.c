@@ -61,13 +61,9 @@ static Status read_text(Params *p, Str *text)
 static Status read_tools(Params *p, DialectTools **tools)
 {
     const json_t *list = params_get(p, "tools");
-    Buf b = { 0 };
     Err why;
     if (!json_is_array(list)) return params_refuse(p, "tools", "must be a list");
-    params_dump(&b, list);
-    Status status = dialect_tools_read(buf_view(&b), tools, &why);
-    buf_free(&b);
-    if (status == OK) return OK;
+    if (dialect_tools_read(params_text(p, list), tools, &why) == OK) return OK;
     p->param = "tools";
     return fail(p->err, why.status, "tools%s", why.text);
 }
