@@ -74,6 +74,25 @@ float *random_f32(size_t n, float mean, float std)
     return p;
 }
 
+double bf(double x)
+{
+    return bf16_to_f32(f32_to_bf16((float)x));
+}
+
+double act_of(int act, double g)
+{
+    if (act == 0) return g / (1 + exp(-g));
+    return act == 1 ? 0.5 * g * (1 + tanh(0.7978845608028654 * (g + 0.044715 * g * g * g)))
+                    : 0.5 * g * (1 + erf(g * 0.7071067811865476));
+}
+
+double *doubles(const uint16_t *h, size_t n)
+{
+    double *d = malloc(n * sizeof(double));
+    for (size_t i = 0; i < n; i++) d[i] = bf16_to_f32(h[i]);
+    return d;
+}
+
 /* Relative distance of a bf16 tensor on the device from a reference; NaN counts as infinitely far. */
 double distance(const void *dev, int rows, int cols, int stride, const double *ref)
 {

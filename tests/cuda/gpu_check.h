@@ -25,6 +25,9 @@ float uniform(void);
 float normal(void);
 uint16_t *random_bf16(size_t n, float std);
 float *random_f32(size_t n, float mean, float std);
+double bf(double x);                          /* rounded to bf16 */
+double act_of(int act, double g);             /* GluAct */
+double *doubles(const uint16_t *h, size_t n); /* of bf16; the caller frees */
 /* Relative distance of a bf16 tensor on the device from a reference; NaN counts as infinitely far. */
 double distance(const void *dev, int rows, int cols, int stride, const double *ref);
 void report(const char *name, double err, double limit, bool repeats);

@@ -11,18 +11,6 @@ typedef struct {
     int in_rows;
 } Both;
 
-static double bf(double x)
-{
-    return bf16_to_f32(f32_to_bf16((float)x));
-}
-
-static double act_of(int act, double g)
-{
-    if (act == 0) return g / (1 + exp(-g));
-    return act == 1 ? 0.5 * g * (1 + tanh(0.7978845608028654 * (g + 0.044715 * g * g * g)))
-                    : 0.5 * g * (1 + erf(g * 0.7071067811865476));
-}
-
 static double dot(const Both *b, const double *x, double scale, int n)
 {
     double s = 0;
@@ -49,13 +37,6 @@ static void plain_link(const Both *b, int rows, const int32_t *pick)
             *y = b->l.kind == FLOW_F32 ? s : bf(s);
         }
     }
-}
-
-static double *doubles(const uint16_t *h, size_t n)
-{
-    double *d = malloc(n * sizeof(double));
-    for (size_t i = 0; i < n; i++) d[i] = bf16_to_f32(h[i]);
-    return d;
 }
 
 /* A link with random weights; `in` and `out` are set by the caller. */

@@ -12,18 +12,6 @@ typedef struct {
 
 static const float W_BIAS = 0.25f; /* of every norm */
 
-static double bf(double x)
-{
-    return bf16_to_f32(f32_to_bf16((float)x));
-}
-
-static double act_of(int act, double g)
-{
-    if (act == 0) return g / (1 + exp(-g));
-    return act == 1 ? 0.5 * g * (1 + tanh(0.7978845608028654 * (g + 0.044715 * g * g * g)))
-                    : 0.5 * g * (1 + erf(g * 0.7071067811865476));
-}
-
 static double dot(const Both *b, const double *x, double scale, int n)
 {
     double s = 0;
@@ -50,13 +38,6 @@ static void plain_product(const Both *b)
             *y = b->a.kind == FLOW_F32 ? s : bf(s);
         }
     }
-}
-
-static double *doubles(const uint16_t *h, size_t n)
-{
-    double *d = malloc(n * sizeof(double));
-    for (size_t i = 0; i < n; i++) d[i] = bf16_to_f32(h[i]);
-    return d;
 }
 
 static float *squares(void)

@@ -202,6 +202,14 @@ static inline void chain_set(Chain *c, dim3 grid, int threads, size_t shared, vo
         cudaLaunchKernelEx(&chain_.config, kernel, __VA_ARGS__);                                                                 \
     } while (0)
 
+/* act: 0 SiLU, 1 GELU by tanh, 2 GELU by erf; as GluAct */
+DEV float activated(int act, float x)
+{
+    if (act == 0) return x / (1.f + __expf(-x));
+    if (act == 1) return 0.5f * x * (1.f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
+    return 0.5f * x * (1.f + erff(x * 0.7071067811865476f));
+}
+
 /* ---- copies into shared memory, by a whole warp, that complete on a barrier ---- */
 
 #if __CUDA_ARCH__ >= 900

@@ -176,14 +176,6 @@ DEV void add_stage(float sum[2][4], uint32_t stage, uint32_t x)
     for (int j = 0; j < 4; j++) mma(sum[j & 1], w[j], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
 }
 
-/* act: 0 SiLU, 1 GELU by tanh, 2 GELU by erf; as GluAct */
-DEV float activate(int act, float x)
-{
-    if (act == 0) return x / (1.f + __expf(-x));
-    if (act == 1) return 0.5f * x * (1.f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
-    return 0.5f * x * (1.f + erff(x * 0.7071067811865476f));
-}
-
 DEV float sum_of(Room *room, int turn, int t, int r, int place, bool first, bool last)
 {
     float s = first ? 0.f : room->wait[place][t][r];
@@ -211,7 +203,7 @@ DEV void end_tile(const FlowArgs *a, const FlowLink *l, Room *room, int turn, in
     s = s * scale + (l->bias ? l->bias[n] : 0.f);
     if (gate) {
         up = up * scale + (l->bias ? l->bias[n_out + n] : 0.f);
-        s = activate(l->act, s) * up;
+        s = activated(l->act, s) * up;
     }
     size_t at = (size_t)t * l->out_stride + n;
     if (l->kind == FLOW_F32) {

@@ -162,14 +162,6 @@ DEV void eat_all(const ThinArgs *a, Room *room, uint32_t ring, uint32_t x)
 
 /* ---- the closing warp: a lane's outputs are row lane / 4 of both halves of a tile, its tokens lane % 4 * 2 + {0, 1} ---- */
 
-/* act: 0 SiLU, 1 GELU by tanh, 2 GELU by erf; as GluAct */
-DEV float activate(int act, float x)
-{
-    if (act == 0) return x / (1.f + __expf(-x));
-    if (act == 1) return 0.5f * x * (1.f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
-    return 0.5f * x * (1.f + erff(x * 0.7071067811865476f));
-}
-
 /* Over the rows of a warp. */
 DEV float2 row_sum(float2 s)
 {
@@ -255,7 +247,7 @@ DEV void close_tile(const ThinArgs *a, Room *room, float2 scale, const Extra *e,
         v[h].x = v[h].x * scale.x + e->bias[h] + e->old[h][0];
         v[h].y = v[h].y * scale.y + e->bias[h] + e->old[h][1];
     }
-    if (gate) v[0].x = activate(a->act, v[0].x) * v[1].x, v[0].y = activate(a->act, v[0].y) * v[1].y;
+    if (gate) v[0].x = activated(a->act, v[0].x) * v[1].x, v[0].y = activated(a->act, v[0].y) * v[1].y;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         if (e->n[h] < 0 || (gate && h)) continue;
